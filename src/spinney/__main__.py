@@ -1,0 +1,7 @@
+"""`python -m spinney` is the command."""
+
+from __future__ import annotations
+
+from spinney.cli import main
+
+main()
