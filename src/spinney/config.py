@@ -100,7 +100,7 @@ def parse_seconds(text: str) -> float:
     unit = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(word[-1:], 0)
     number = word[:-1] if unit else word
     try:
-        value = float(number)
+        value = float(number) if number.isascii() else -1.0
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e9:

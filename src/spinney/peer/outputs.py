@@ -39,13 +39,13 @@ def choose_output(
     if wish == STANDARD_OUTPUT:
         if chosen_files != 1:
             raise UsageError(
-                f"standard output takes one file and this has {chosen_files}: choose one by --select"
+                f"standard output takes one file, and this has {chosen_files}: --select one"
             )
         return Output("stream", wish)
     info = storage.info(wish, follow=True)
     if info is None:
-        parent, _, last = wish.rstrip("/").rpartition("/")
-        if single_file and last == name and not wish.endswith("/"):
+        last = wish.rpartition("/")[2]
+        if single_file and last == name:
             return Output("file", wish)
         if wish.startswith("/dev/"):
             raise NotFoundError(f"there is no device {wish}")
