@@ -164,11 +164,11 @@ class LanDiscovery:
                     send_buffer_bytes=64 << 10,
                 ),
             )
-        except (NetworkError, OSError):
+        except NetworkError:
             return
         try:
             ear.join(m.GROUP6 if six else m.GROUP4, interface)
-        except (NetworkError, OSError):
+        except NetworkError:
             mouth.close()
             return
         self._mouths[(interface, six)] = mouth
@@ -194,7 +194,7 @@ class LanDiscovery:
     def _announce(self, infohashes: list[bytes]) -> None:
         by_port: dict[int, list[bytes]] = {}
         for infohash in infohashes:
-            for swarm in self._swarms.get(infohash, ())[:1]:
+            for swarm in self._swarms.get(infohash, ()):
                 if swarm.port:
                     by_port.setdefault(swarm.port, []).append(infohash)
         for port, row in by_port.items():
@@ -222,7 +222,7 @@ class LanDiscovery:
         peer = (sender, said.port)
         now = self._host.time()
         for infohash in said.infohashes:
-            if self._agenda.heard(infohash, peer, now):
+            if self._agenda.heard(infohash, peer, said.cookie, now):
                 self._found += 1
                 for swarm in self._swarms.get(infohash, ()):
                     swarm.found([peer], self.name)

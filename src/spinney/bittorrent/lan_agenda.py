@@ -3,7 +3,7 @@
 Regular announces: at the start and every 5 minutes, never more than one a minute for a torrent.
 Answers: whoever hears a newcomer announces that torrent again within a quarter of a second, so
 that the newcomer need not wait for the next round.  BEP 14 does not know answers; they are kept
-few: one a second and six a minute for a torrent, and only for a peer not heard in 5 minutes.
+few: one a second and six a minute for a torrent, and only to a peer not heard in 10 minutes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ ANSWER_GAP_S = 1.0
 ANSWERS_PER_MINUTE = 6
 ANSWER_DELAY_S = (0.02, 0.25)
 """Spread, so that two hundred machines do not answer one in the same millisecond."""
+TOLD_AGAIN_S = 30.0
+"""A swarm is told of one peer at most this often."""
+FORGOTTEN_S = 600.0
+"""Silent for two rounds: a newcomer when heard again."""
 TORRENTS_MAX = 1000
 HEARD_MAX = 4096
-"""(torrent, address) pairs remembered: two machines' worth of ports in every torrent's LAN."""
+"""(torrent, address, cookie) remembered; beyond it the longest silent is forgotten."""
 NEWCOMERS_PER_SECOND = 200
 """Of all torrents; more than that in one second is a flood, and is not believed."""
 
@@ -41,7 +45,7 @@ class Agenda:
     def __init__(self, rng: Rng) -> None:
         self._rng = rng
         self._torrents: dict[bytes, _Torrent] = {}
-        self._heard: dict[tuple[bytes, Address], float] = {}
+        self._heard: dict[tuple[bytes, Address, str], float] = {}
         self._second = float("-inf")
         self._newcomers = 0
         self._left: dict[bytes, float] = {}
@@ -66,31 +70,32 @@ class Agenda:
             self._left[infohash] = torrent.announced_at
             if len(self._left) > TORRENTS_MAX:
                 del self._left[next(iter(self._left))]
-        for pair in [pair for pair in self._heard if pair[0] == infohash]:
-            del self._heard[pair]
+        for who in [who for who in self._heard if who[0] == infohash]:
+            del self._heard[who]
 
-    def heard(self, infohash: bytes, peer: Address, now: float) -> bool:
-        """Somebody announced one of our torrents.  True if that is news, and an answer is due."""
+    def heard(self, infohash: bytes, peer: Address, cookie: str, now: float) -> bool:
+        """Somebody announced a torrent.  True if it is ours and the swarm should be told.
+
+        A program that was restarted has a new cookie, and counts as new on its old port.
+        """
         torrent = self._torrents.get(infohash)
         if torrent is None:
             return False
-        pair = (infohash, peer)
-        known_at = self._heard.pop(pair, None)
-        if known_at is None or now - known_at >= INTERVAL_S:
+        who = (infohash, peer, cookie)
+        known_at = self._heard.pop(who, float("-inf"))
+        if now - known_at >= TOLD_AGAIN_S:
             if now - self._second >= 1.0:
                 self._second, self._newcomers = now, 0
             self._newcomers += 1
             if self._newcomers > NEWCOMERS_PER_SECOND:
                 return False
-        self._heard[pair] = now
+        self._heard[who] = now
         if len(self._heard) > HEARD_MAX:
             del self._heard[next(iter(self._heard))]
-        if known_at is not None and now - known_at < INTERVAL_S:
-            return False
-        if torrent.answer_at is None:
+        if now - known_at >= FORGOTTEN_S and torrent.answer_at is None:
             at = max(now, torrent.announced_at + ANSWER_GAP_S)
             torrent.answer_at = at + self._rng.uniform(*ANSWER_DELAY_S)
-        return True
+        return now - known_at >= TOLD_AGAIN_S
 
     def due(self, now: float) -> list[bytes]:
         """The torrents to announce now, in the order in which they were added; books them."""
