@@ -36,7 +36,8 @@ class _Ear(DatagramReceiver):
 class LanDiscovery:
     """A `PeerSource` for all torrents of one program; `start` it first.
 
-    `hops`: TTL of what is sent; 1 stays on the link.  `interface`: only that one (a name).
+    `hops`: TTL of what is sent; 1 stays on the link.  `interface`: only that one, by its name or
+    by one of its addresses, which is then also where others see us.
     """
 
     name = "lan"
@@ -133,30 +134,31 @@ class LanDiscovery:
         """
         self._looked_at = self._host.time()
         self._links = []
-        present: dict[tuple[str, bool], None] = {}
+        present: dict[tuple[str, bool], str] = {}
         for interface in self._host.interfaces():
-            if not interface.up or self._only not in (None, interface.name):
-                continue
-            if not (interface.multicast or interface.loopback):
+            if not interface.up or not (interface.multicast or interface.loopback):
                 continue
             for address, bits in interface.addresses:
                 bare = address.partition("%")[0]
+                if self._only not in (None, interface.name, address, bare):
+                    continue
                 self._links.append(ipaddress.ip_network(f"{bare}/{bits}", strict=False))
-                present[(interface.name, ":" in bare)] = None
+                present.setdefault((interface.name, ":" in bare), address)
         for key in [key for key in self._mouths if key not in present]:
             self._mouths.pop(key).close()
-        for key in present:
-            if key not in self._mouths and len(self._mouths) < 2 * INTERFACES_MAX:
-                await self._open(*key)
+        for (name, six), address in present.items():
+            if (name, six) not in self._mouths and len(self._mouths) < 2 * INTERFACES_MAX:
+                await self._open(name, six, address)
 
-    async def _open(self, interface: str, six: bool) -> None:
+    async def _open(self, interface: str, six: bool, address: str) -> None:
+        """Binds to an address of the interface: the peers dial where our words come from."""
         ear = self._ears.get(six)
         if ear is None:
             return
         try:
             mouth = await self._host.open_datagrams(
                 DatagramReceiver(),
-                ("::" if six else "0.0.0.0", 0),
+                (address, 0),
                 DatagramOptions(
                     multicast_interface=interface,
                     multicast_hops=self._hops,
@@ -225,7 +227,7 @@ class LanDiscovery:
             if self._agenda.heard(infohash, peer, said.cookie, now):
                 self._found += 1
                 for swarm in self._swarms.get(infohash, ()):
-                    swarm.found([peer], self.name)
+                    swarm.found([peer], f"{self.name}:{sender}")
                 self._wake.set()
 
     def _is_on_link(self, sender: str) -> bool:
