@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from spinney.content.transfer import TransferLike
 
 TICK_S = 1.0
+DEFAULT_SETTINGS = Settings()
 PORT_ATTEMPTS = 5
 """For a port that is free in both families."""
 PEER_ID_PREFIX = b"-SY0100-"
@@ -35,7 +36,7 @@ class BitTorrent:
     def __init__(
         self,
         host: Host,
-        settings: Settings = Settings(),
+        settings: Settings = DEFAULT_SETTINGS,
         *,
         up: Bucket | None = None,
         down: Bucket | None = None,

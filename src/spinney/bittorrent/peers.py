@@ -100,6 +100,9 @@ class Candidates:
         for address in [address for address in self._rows if address[0] == host]:
             del self._rows[address]
 
+    def forget(self, address: Address) -> None:
+        self._rows.pop(address, None)
+
     def banned(self, host: str) -> bool:
         return host in self._banned
 

@@ -58,9 +58,8 @@ def decode_exchange(payload: bytes) -> PeerExchange:
     for six, tail in ((False, b""), (True, b"6")):
         peers = _compact(row, b"added" + tail, six=six)
         flags = row.get(b"added" + tail + b".f")
-        flags = (
-            flags if isinstance(flags, bytes) and len(flags) == len(peers) else bytes(len(peers))
-        )
+        if not isinstance(flags, bytes) or len(flags) != len(peers):
+            flags = bytes(len(peers))
         added.extend(zip(peers, flags, strict=True))
     dropped = _compact(row, b"dropped", six=False) + _compact(row, b"dropped6", six=True)
     return PeerExchange(tuple(added[:MAX_TAKEN]), tuple(dropped[:MAX_TAKEN]))
@@ -83,7 +82,7 @@ class ExchangeOutbox:
         """
         if now < self._next_at:
             return None
-        present = dict(here)
+        present: dict[Address, int] = dict(here)
         added = [(peer, flags) for peer, flags in present.items() if peer not in self._told]
         dropped = [peer for peer in self._told if peer not in present]
         if not added and not dropped:

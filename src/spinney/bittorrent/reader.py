@@ -119,7 +119,7 @@ class Reader:
 
     def _other(self, view: memoryview, at: int, end: int) -> int:
         """One message of any kind; returns `at` itself if it is not whole yet."""
-        (length,) = LENGTH.unpack_from(view, at)
+        length: int = LENGTH.unpack_from(view, at)[0]
         if length == 0:
             self._handler.chatter()
             return at + 4

@@ -30,6 +30,7 @@ from spinney.bittorrent.seeding import Ration
 from spinney.bittorrent.settings import Settings
 from spinney.bittorrent.turns import Turns
 from spinney.errors import DescriptorError, SpinneyError, StorageError, TransferError
+from spinney.net.address import is_loopback
 from spinney.net.host import Address, Rng
 from spinney.net.limits import Limit
 
@@ -53,7 +54,9 @@ class SwarmNode(Protocol):
     port: int
     settings: Settings
     turns: Turns
-    rng: Rng
+
+    @property
+    def rng(self) -> Rng: ...
 
     def dial(self, swarm: Swarm, address: Address) -> None: ...
     def next_key(self) -> int: ...
@@ -111,6 +114,7 @@ class Swarm:
         self.infohash = infohashes[0]
         self.peer_id = peer_id
         self.private = private
+        self.port = node.port
         self.completed = asyncio.Event()
         self.up, self.down = up, down
         self.turns = node.turns
@@ -239,10 +243,6 @@ class Swarm:
         self._node.removed(self)
 
     # for sources of peers (`Announcing`)
-
-    @property
-    def port(self) -> int:
-        return self._node.port
 
     @property
     def uploaded_bytes(self) -> int:
@@ -478,7 +478,11 @@ class Swarm:
     def ban(self, peer: Peer, reason: str) -> None:
         """It lied: its connections end, and its address is not dialled again."""
         host = peer.connection.remote[0]
-        self.candidates.ban(host)
+        if is_loopback(host):  # everybody on this machine has that address
+            if peer.listens_at is not None:
+                self.candidates.forget(peer.listens_at)
+        else:
+            self.candidates.ban(host)
         self.warn(f"{host} {reason}")
         peer.connection.close(reason, abort=True)
 
