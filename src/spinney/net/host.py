@@ -104,11 +104,12 @@ class Datagrams(Protocol):
 
     D1. `send` takes one datagram and never blocks; when the socket's buffer is full the
     datagram is dropped and counted in `dropped`.
-    D2. `send_many` takes (data, remote) pairs in order and returns how many were taken.
+    D2. `send_many` takes (data, remote) pairs in order, stops at the first that the buffer has
+    no room for, and returns how many were taken.
     D3. `send_burst` sends the concatenation of `buffers` to `remote`, cut every
     `segment_bytes` bytes (the last segment may be shorter), in one call where the system can.
-    D4. `send_burst` returns how many whole segments were taken; the caller sends the rest after
-    `writable`.
+    D4. `send_burst` returns how many segments were taken (a shorter last one counts); the
+    caller sends the rest after `writable`.
     D5. `writable` returns when the socket can take more.
     D6. A receiver is called with batches; datagrams from one sender over one path keep their
     order, if the path keeps it.
@@ -123,8 +124,10 @@ class Datagrams(Protocol):
     D13. Two sockets that were both opened with `reuse_address` on one group and port both
     receive what is sent to the group.
     D14. After `close` no callback runs and sending raises nothing and does nothing.
-    D15. Sending to an address that nobody listens on raises nothing; `error_received` may tell.
-    D16. With `packet_info` each datagram tells the index of the interface that it came by.
+    D15. Sending to an address that nobody listens on, that no route leads to or that is no
+    address raises nothing; `error_received` may tell, later, never from within `send`.
+    D16. With `packet_info` each datagram tells the index of the interface that it came by, or 0
+    where the system cannot tell.
     D17. `path_mtu` is the largest datagram payload towards `remote` that is not fragmented, as
     far as this machine knows.
     """
@@ -176,7 +179,8 @@ class File(Protocol):
     `StorageError`.
     F3. A write beyond the end makes the file longer; the gap reads as zeros.
     F4. `sync` returns when what was written survives a power cut.
-    F5. `truncate` cuts or lengthens the file to `size`; `allocate` reserves the room for it.
+    F5. `truncate` cuts or lengthens the file to `size`; `allocate` makes it at least that long
+    and reserves the room, where the file system can.
     F6. A full disk raises `DiskFullError`; what was written before stays.
     F7. `close` may be called twice.
     F8. What was written and not synced may be lost, wholly or in part, when the machine stops.
@@ -199,11 +203,12 @@ class Storage(Protocol):
     S2. `open` raises `NotFoundError`, `NotWritableError`, `DiskFullError` or `StorageError`,
     never `OSError`.
     S3. With `beneath`, `path` is relative to that folder and no part of it is followed if it is
-    a symbolic link: that raises `UnsafeNameError`.
+    a symbolic link: that raises `UnsafeNameError`, and so does a part that is empty, `.` or `..`.
     S4. `make_folders` makes a folder and those above it; one that exists is no error.
     S5. `rename` replaces an existing file in one step: after a crash there is the old or the
     new one, never neither nor a mixture, once both the file and its folder are synced.
-    S6. `remove` deletes a file; one that does not exist is no error.
+    S6. `remove` deletes a file and `remove_folder` an empty folder; one that does not exist is
+    no error, a folder that is not empty raises `StorageError`.
     S7. `info` is None for a path that does not exist; it follows links only with `follow`.
     S8. `list_folder` gives the names in a folder, sorted.
     S9. `free_bytes` tells how much may be written under `path`.
@@ -248,7 +253,7 @@ class Host(Protocol):
     the system gives up; protocols need time limits of their own.
     H14. `get_extra_info` knows `peername` and `sockname` as numeric (address, port).
     H15. With `tls` a stream is encrypted and the server's certificate and name are checked.
-    H16. Streams and datagrams work over IPv4 and IPv6.
+    H16. Streams and datagrams work over IPv4 and IPv6; a socket on `::` takes IPv6 only.
     H17. `open_datagrams` opens a datagram socket (rules of `Datagrams`).
     H18. `interfaces` lists the interfaces with their addresses, MTU and whether they multicast.
     H19. `resolve` gives every numeric address of a name, both families unless one is asked for,
