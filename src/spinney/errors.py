@@ -14,10 +14,12 @@
     ├── NetworkError                the network or this machine's part in it
     │   ├── PortTakenError          somebody else listens there
     │   ├── ConnectError            nobody answered, or refused
-    │   ├── ResolveError           a host name that does not resolve
+    │   ├── NoAnswerError           a call by datagram that nobody answered in time
+    │   ├── ResolveError            a host name that does not resolve
     │   └── ForbiddenAddressError   the guard of outgoing addresses said no
     ├── RemoteError                 one remote peer or server, by what it said
     │   ├── PeerError               a peer broke its protocol (its connection ends)
+    │   ├── CallError               a peer answered a call with an error (KRPC)
     │   └── TrackerError            a tracker refused, or answered rubbish
     └── TransferError               one transfer as a whole
         └── NoPeersError            nobody was found who has the data; says what was tried
@@ -99,6 +101,10 @@ class ConnectError(NetworkError):
     kind = "connect"
 
 
+class NoAnswerError(NetworkError):
+    kind = "no-answer"
+
+
 class ResolveError(NetworkError):
     kind = "resolve"
 
@@ -113,6 +119,16 @@ class RemoteError(SpinneyError):
 
 class PeerError(RemoteError):
     kind = "peer"
+
+
+class CallError(RemoteError):
+    """`code` is KRPC's: 201 generic, 202 server, 203 protocol, 204 method unknown."""
+
+    kind = "call"
+
+    def __init__(self, message: str, code: int = 201) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class TrackerError(RemoteError):

@@ -1,0 +1,286 @@
+"""`Krpc`: calls and answers over a host's datagrams (BEP 5's KRPC), for every room of a peer.
+
+    krpc = Krpc(host)
+    krpc.use(await host.open_datagrams(krpc, ("0.0.0.0", 6881)))
+    krpc.serve(b"chord", handler)            # chord.find, chord.notify, ...
+    values = await krpc.call(remote, b"chord.find", {b"key": key}, timeout_s=2)
+
+Queries go to the room named before the dot of `q` (no dot: the room served as `b""`, the DHT).
+Answers are matched by (address, transaction) in one table of outstanding calls.  Transactions
+are 4 bytes of the host's entropy: who cannot see our datagrams cannot answer them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from math import ceil
+from typing import TypeAlias
+
+from spinney.errors import CallError, NoAnswerError, WireError
+from spinney.net.host import Address, Datagram, DatagramReceiver, Datagrams, Host
+from spinney.wire.bencode import Value
+from spinney.wire.krpc_messages import (
+    MAX_SENT_BYTES,
+    METHOD_UNKNOWN,
+    PROTOCOL,
+    Arguments,
+    Query,
+    answer_overhead_bytes,
+    decode_message,
+    encode_answer,
+    encode_error,
+    encode_query,
+    read_error,
+)
+
+Handler: TypeAlias = Callable[[Query], Arguments | None]
+"""Gives the answer's values at once, or None and later `Krpc.answer`, or nothing at all.
+Raises `CallError` to refuse; a `WireError` becomes error 203."""
+
+MAX_OUTSTANDING = 4_096
+"""Calls that wait for an answer: a lookup has some ten, a busy node some hundred."""
+MAX_PROVEN = 8_192
+"""Addresses known to receive what we send them (about 1 MB); the oldest are forgotten."""
+TICK_S = 1 / 16
+"""Time limits are rounded up to it: one timer then serves all calls, not one a call."""
+ENTROPY_BYTES = 1_024
+TRANSACTION_BYTES = 4
+
+
+class Krpc(DatagramReceiver):
+    """The calls of one UDP port.  `dropped` counts datagrams by why they were dropped."""
+
+    def __init__(self, host: Host, *, read_only: bool = False) -> None:
+        self.host = host
+        self.read_only = read_only
+        self.dropped: Counter[str] = Counter()
+        self._datagrams: Datagrams | None = None
+        self._handlers: dict[bytes, tuple[Handler, float]] = {}
+        self._calls: dict[bytes, tuple[Address, asyncio.Future[Arguments]]] = {}
+        self._proven: dict[Address, None] = {}
+        self._ticks: dict[int, list[bytes]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_tick = 0
+        self._entropy = b""
+        self._entropy_at = 0
+        self._loop = asyncio.get_running_loop()
+
+    def use(self, datagrams: Datagrams) -> None:
+        """Sends through this socket from now on."""
+        self._datagrams = datagrams
+
+    def serve(self, prefix: bytes, handler: Handler, *, amplification: float = 3.0) -> None:
+        """Queries `prefix.*` go to `handler`; `b""`: those without a dot.
+
+        An answer to an address that has not proven that it receives what we send is at most
+        `amplification` times as large as its query (forged senders would aim us at others).
+        """
+        self._handlers[prefix] = (handler, amplification)
+
+    def stop_serving(self, prefix: bytes) -> None:
+        self._handlers.pop(prefix, None)
+
+    @property
+    def outstanding(self) -> int:
+        return len(self._calls)
+
+    async def call(
+        self,
+        remote: Address,
+        method: bytes,
+        arguments: Arguments,
+        *,
+        timeout_s: float = 2.0,
+        attempts: int = 1,
+    ) -> Arguments:
+        """The values that `remote` answers.
+
+        Raises `NoAnswerError` when nothing came within `timeout_s` after each of `attempts`
+        sendings, or too many calls are outstanding; `CallError` when it answered an error.
+        """
+        for attempt in range(1, attempts + 1):
+            try:
+                return await self.ask(remote, method, arguments, timeout_s)
+            except NoAnswerError:
+                if attempt == attempts:
+                    raise
+        raise AssertionError("a call is attempted once at least")
+
+    def ask(
+        self, remote: Address, method: bytes, arguments: Arguments, timeout_s: float = 2.0
+    ) -> asyncio.Future[Arguments]:
+        """Sends one query and returns the future of its answer: `call`, without a coroutine."""
+        datagrams, calls = self._datagrams, self._calls
+        assert datagrams is not None, "use() comes first"
+        answer: asyncio.Future[Arguments] = self._loop.create_future()
+        if len(calls) >= MAX_OUTSTANDING:
+            answer.set_exception(NoAnswerError(f"{MAX_OUTSTANDING} calls wait for answers already"))
+            return answer
+        at = self._entropy_at
+        transaction = self._entropy[at : at + TRANSACTION_BYTES]
+        self._entropy_at = at + TRANSACTION_BYTES
+        if not transaction or transaction in calls:
+            transaction = self._fresh_transaction()
+        data = encode_query(transaction, method, arguments, read_only=self.read_only)
+        if len(data) > MAX_SENT_BYTES:
+            raise ValueError(f"{method!r} takes {len(data)} bytes: page it, or use a stream")
+        calls[transaction] = (remote, answer)
+        tick = ceil((self._loop.time() + timeout_s) / TICK_S)
+        try:
+            self._ticks[tick].append(transaction)
+        except KeyError:
+            self._ticks[tick] = [transaction]
+            self._arm(tick)
+        datagrams.send(data, remote)
+        return answer
+
+    def tell(self, remote: Address, method: bytes, arguments: Arguments) -> None:
+        """Sends a query whose answer nobody waits for."""
+        assert self._datagrams is not None, "use() comes first"
+        transaction = self._fresh_transaction()
+        data = encode_query(transaction, method, arguments, read_only=self.read_only)
+        if len(data) > MAX_SENT_BYTES:
+            raise ValueError(f"{method!r} takes {len(data)} bytes: page it, or use a stream")
+        self._datagrams.send(data, remote)
+
+    def answer(self, query: Query, values: Arguments) -> None:
+        """The late answer to a query whose handler returned None."""
+        if self._datagrams is None:
+            return
+        data = encode_answer(query.transaction, values)
+        allowed = query.room_bytes + answer_overhead_bytes(query.transaction)
+        if len(data) > allowed:
+            # The rule holds even where a handler forgot it.
+            self.dropped["answer too large"] += 1
+            self.refuse(query, CallError("the answer is too large for one datagram", PROTOCOL))
+            return
+        self._datagrams.send(data, query.remote)
+
+    def refuse(self, query: Query, error: CallError) -> None:
+        """The late refusal of a query whose handler returned None."""
+        if self._datagrams is not None:
+            # 12: what an error spends beside its text more than an answer beside its values.
+            text = str(error)[: max(0, query.room_bytes - 12)]
+            self._datagrams.send(encode_error(query.transaction, error.code, text), query.remote)
+
+    def proven(self, remote: Address) -> bool:
+        """Has this address answered a call of ours lately (so that it is not forged)?"""
+        return remote in self._proven
+
+    def close(self) -> None:
+        """Ends all calls with `NoAnswerError`.  The socket belongs to who opened it."""
+        self._datagrams = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._ticks.clear()
+        for remote, answer in self._calls.values():
+            if not answer.done():
+                answer.set_exception(NoAnswerError(f"closed before {remote[0]} answered"))
+        self._calls.clear()
+
+    # Receiving.
+
+    def datagrams_received(self, batch: list[Datagram]) -> None:
+        for data, remote, _ in batch:
+            try:
+                kind, transaction, message = decode_message(data)
+            except WireError:
+                self.dropped["no KRPC message"] += 1
+                continue
+            if kind == b"q":
+                self._queried(data, transaction, message, remote)
+            else:
+                self._answered(kind, transaction, message, remote)
+
+    def _answered(
+        self, kind: bytes, transaction: bytes, message: dict[bytes, Value], remote: Address
+    ) -> None:
+        waiting = self._calls.get(transaction)
+        if waiting is None or waiting[0] != remote:
+            self.dropped["answer to no call"] += 1
+            return
+        del self._calls[transaction]
+        proven = self._proven
+        if remote not in proven:
+            if len(proven) >= MAX_PROVEN:
+                del proven[next(iter(proven))]
+            proven[remote] = None
+        answer = waiting[1]
+        if answer.done():
+            return
+        if kind == b"r":
+            answer.set_result(message[b"r"])
+        else:
+            code, text = read_error(message)
+            answer.set_exception(CallError(f"{remote[0]} answered: {text}", code))
+
+    def _queried(
+        self, data: bytes, transaction: bytes, message: dict[bytes, Value], remote: Address
+    ) -> None:
+        method: bytes = message[b"q"]
+        if self.read_only or self._datagrams is None:
+            self.dropped["query to a read-only node"] += 1
+            return
+        prefix, dot, _ = method.partition(b".")
+        serving = self._handlers.get(prefix if dot else b"")
+        allowed = MAX_SENT_BYTES
+        if remote not in self._proven:
+            allowed = min(allowed, int(len(data) * (3.0 if serving is None else serving[1])))
+        room_bytes = allowed - 18 - len(transaction)
+        query = Query(
+            method, message[b"a"], remote, transaction, message.get(b"ro") == 1, room_bytes
+        )
+        if serving is None:
+            self.refuse(query, CallError("method unknown", METHOD_UNKNOWN))
+            return
+        try:
+            values = serving[0](query)
+        except CallError as error:
+            self.refuse(query, error)
+        except WireError as error:
+            self.refuse(query, CallError(str(error), PROTOCOL))
+        except Exception as error:  # our own mistake: said aloud, and the node lives on
+            self._loop.call_exception_handler(
+                {"message": f"the handler of {method!r} failed", "exception": error}
+            )
+        else:
+            if values is not None:
+                self.answer(query, values)
+
+    # Time limits: calls by the tick in which they end, one timer for the next tick.
+
+    def _fresh_transaction(self) -> bytes:
+        while True:
+            at = self._entropy_at
+            if at >= len(self._entropy):
+                self._entropy, at = self.host.entropy(ENTROPY_BYTES), 0
+            self._entropy_at = at + TRANSACTION_BYTES
+            transaction = self._entropy[at : at + TRANSACTION_BYTES]
+            if transaction not in self._calls:
+                return transaction
+
+    def _arm(self, tick: int) -> None:
+        if self._timer is not None:
+            if self._timer_tick <= tick:
+                return
+            self._timer.cancel()
+        self._timer_tick = tick
+        self._timer = self._loop.call_at(tick * TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        for transaction in self._ticks.pop(self._timer_tick, ()):
+            waiting = self._calls.pop(transaction, None)
+            if waiting is not None and not waiting[1].done():
+                _no_answer(*waiting)
+        if not self._calls:
+            self._ticks.clear()
+        elif self._ticks:
+            self._arm(min(self._ticks))
+
+
+def _no_answer(remote: Address, answer: asyncio.Future[Arguments]) -> None:
+    answer.set_exception(NoAnswerError(f"no answer from {remote[0]} port {remote[1]}"))

@@ -1,0 +1,111 @@
+"""What a KRPC datagram may say (BEP 5), and its codec.  Pure.
+
+One bencoded dictionary a datagram: `t` the asker's transaction, `y` the kind (`q`, `r`, `e`),
+and with it `q` + `a` (method and arguments), `r` (values) or `e` ([code, message]).  `v` is the
+sender's version, `ro` says that the asker answers no queries (BEP 43).
+
+Methods of our own rooms are named `room.method`; those without a dot belong to the DHT.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from spinney.errors import WireError
+from spinney.net.host import Address
+from spinney.wire.bencode import Limits, Value, decode, encode
+
+Arguments: TypeAlias = dict[bytes, Value]
+
+MAX_SENT_BYTES = 1_200
+"""No control datagram of ours is larger: it passes every path unfragmented, IPv6 included."""
+MAX_RECEIVED_BYTES = 2_048
+"""Answers of other DHT nodes reach about 1,500 bytes."""
+MAX_TRANSACTION_BYTES = 32
+"""Ours have 4 bytes and others' 2 to 8; what is echoed must not be for sale."""
+MAX_ERROR_BYTES = 200
+"""Of an error's message, as kept and as sent."""
+
+GENERIC, SERVER, PROTOCOL, METHOD_UNKNOWN = 201, 202, 203, 204
+
+DATAGRAM = Limits(depth=16, tokens=1_024, length_bytes=MAX_RECEIVED_BYTES)
+
+
+class Query(NamedTuple):
+    """A question from `remote`.  `room_bytes`: how large the encoded values of its answer may
+    be, by the size of a datagram and by the rule against amplification."""
+
+    method: bytes
+    arguments: Arguments
+    remote: Address
+    transaction: bytes
+    read_only: bool
+    room_bytes: int
+
+
+_query_middles: dict[tuple[bytes, bool], bytes] = {}
+
+
+def encode_query(
+    transaction: bytes, method: bytes, arguments: Arguments, *, read_only: bool = False
+) -> bytes:
+    """The query, canonical, made of ready parts around its arguments."""
+    middle = _query_middles.get((method, read_only))
+    if middle is None:
+        # Grows with the methods in our own source only.
+        middle = b"1:q%d:%b%b1:t" % (len(method), method, b"2:roi1e" if read_only else b"")
+        _query_middles[method, read_only] = middle
+    return b"d1:a%b%b%d:%b1:y1:qe" % (encode(arguments), middle, len(transaction), transaction)
+
+
+def encode_answer(transaction: bytes, values: Arguments) -> bytes:
+    return b"d1:r%b1:t%d:%b1:y1:re" % (encode(values), len(transaction), transaction)
+
+
+def encode_error(transaction: bytes, code: int, message: str) -> bytes:
+    text = message.encode("utf-8", "replace")[:MAX_ERROR_BYTES]
+    return b"d1:eli%de%d:%be1:t%d:%b1:y1:ee" % (
+        code,
+        len(text),
+        text,
+        len(transaction),
+        transaction,
+    )
+
+
+def answer_overhead_bytes(transaction: bytes) -> int:
+    """Bytes of an answer that are not its values."""
+    return 18 + len(transaction)
+
+
+def decode_message(data: bytes) -> tuple[bytes, bytes, dict[bytes, Value]]:
+    """(kind, transaction, whole message); kind is `q`, `r` or `e`, its own keys checked.
+
+    Keys may be unsorted (other nodes' are), never double.  Raises `WireError`.
+    """
+    message = decode(data, limits=DATAGRAM, canonical=False)
+    if type(message) is not dict:
+        raise WireError("a KRPC message is a dictionary")
+    transaction = message.get(b"t")
+    if type(transaction) is not bytes or len(transaction) > MAX_TRANSACTION_BYTES:
+        raise WireError("a KRPC message without a transaction of up to 32 bytes")
+    kind = message.get(b"y")
+    if kind == b"r":
+        if type(message.get(b"r")) is not dict:
+            raise WireError("a KRPC answer without values")
+    elif kind == b"q":
+        if type(message.get(b"q")) is not bytes or type(message.get(b"a")) is not dict:
+            raise WireError("a KRPC query without a method and arguments")
+    elif kind == b"e":
+        read_error(message)
+    else:
+        raise WireError("a KRPC message is a query, an answer or an error")
+    return kind, transaction, message
+
+
+def read_error(message: dict[bytes, Value]) -> tuple[int, str]:
+    """(code, text) of an error message, or `WireError`."""
+    match message.get(b"e"):
+        case [int(code), bytes(text), *_]:
+            return code, text[:MAX_ERROR_BYTES].decode("utf-8", "replace")
+    raise WireError("a KRPC error without a code and a message")
