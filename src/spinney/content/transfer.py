@@ -121,7 +121,7 @@ class Transfer:
         """Counts whatever may give an idle source something to do."""
         self._policy: Policy = policy or _Everything()
         self._free_policy = policy is None
-        self._blocks_per_piece = max(1, -(-self.piece_length // BLOCK_BYTES))
+        self.blocks_per_piece = max(1, -(-self.piece_length // BLOCK_BYTES))
         self._max_open = max(MIN_OPEN_PIECES, settings.open_bytes // max(1, self.piece_length))
         self._tallies: dict[str, Tally] = {}
         self._blamed: dict[str, None] = {}
@@ -361,7 +361,7 @@ class Transfer:
             piece,
             offset,
             length,
-            piece * self._blocks_per_piece,
+            piece * self.blocks_per_piece,
             self.cache.take_buffer(),
             self.sink.layout.padding(offset, length),
         )
