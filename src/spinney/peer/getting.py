@@ -123,7 +123,10 @@ class Getting(SwarmMoving[Done]):
 
     async def _join(self, private: bool) -> None:
         sources: list[PeerSource] = await self._peer.sources(
-            self._opened.trackers, self._options, private=private
+            self._opened.magnet.swarm_hashes,
+            self._opened.trackers,
+            self._options,
+            private=private,
         )
         self._swarm = self._peer.node.add(
             self._opened.magnet.swarm_hashes,

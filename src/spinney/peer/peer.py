@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from os import PathLike, fspath
 from types import TracebackType
-from typing import Unpack
+from typing import Any, Unpack
 
 from spinney.bittorrent.lan import LanDiscovery
 from spinney.bittorrent.node import BitTorrent
 from spinney.bittorrent.settings import Settings as NodeSettings
 from spinney.bittorrent.swarm import PeerSource
-from spinney.bittorrent.tracker.source import TrackerSource
+from spinney.bittorrent.tracker.client import TrackerSource
 from spinney.config import (
     FIRST_PORT,
     LAST_PORT,
@@ -54,7 +54,7 @@ class Peer:
         self._node: BitTorrent | None = None
         self._lan: LanDiscovery | None = None
         self._listening: tuple[str, ...] = ()
-        self._running: list[SwarmMoving[Done] | SwarmMoving[Done | None]] = []
+        self._running: list[SwarmMoving[Any]] = []
         self._close_host: Callable[[], None] | None = None
 
     @classmethod
@@ -219,12 +219,17 @@ class Peer:
         """This machine's addresses as others may reach it, the likeliest first."""
         return told_addresses(self.host.interfaces(), self._listening)
 
-    def forget(self, moving: SwarmMoving[Done] | SwarmMoving[Done | None]) -> None:
+    def forget(self, moving: SwarmMoving[Any]) -> None:
         if moving in self._running:
             self._running.remove(moving)
 
     async def sources(
-        self, own: Sequence[Sequence[str]], options: TransferOptions, *, private: bool
+        self,
+        infohashes: Sequence[bytes],
+        own: Sequence[Sequence[str]],
+        options: TransferOptions,
+        *,
+        private: bool,
     ) -> list[PeerSource]:
         """Who is asked for peers: the LAN (not for a private torrent) and the trackers."""
         rows: list[PeerSource] = []
@@ -232,9 +237,13 @@ class Peer:
             lan = await self._lan_discovery()
             if lan is not None:
                 rows.append(lan)
-        tiers = tiers_of(own, options.get("trackers", ()), private=private)
+        typed = options.get("trackers", ())
+        tiers = tiers_of(own, typed, private=private)
         if tiers:
-            rows.append(TrackerSource(self.host, tiers))
+            only = self._listening[0] if len(self._listening) == 1 else None
+            rows.append(
+                TrackerSource(self.host, tiers, infohashes=infohashes, typed=typed, local=only)
+            )
         return rows
 
     async def _lan_discovery(self) -> LanDiscovery | None:

@@ -55,7 +55,7 @@ class Sharing(SwarmMoving[Done | None]):
         descriptor, options = self.descriptor, self._options
         assert self._transfer is not None
         sources: list[PeerSource] = await self._peer.sources(
-            descriptor.trackers, options, private=descriptor.private
+            descriptor.swarm_hashes, descriptor.trackers, options, private=descriptor.private
         )
         self._swarm = self._peer.node.add(
             descriptor.swarm_hashes,
