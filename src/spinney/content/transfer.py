@@ -468,9 +468,8 @@ class Transfer:
         if opened is None:
             if piece in self.needed and not self.intake.holds(piece):
                 self.picker.offer(piece)
-        elif holder is not None and opened.owner is holder:
-            if not any(holder in row for row in opened.askers):
-                self.disown(opened)
+        elif holder is not None and opened.owner is holder and not holder.fetches(opened):
+            self.disown(opened)
         self.changed()
 
     def _watch_leases(self) -> None:
