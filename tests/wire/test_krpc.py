@@ -8,7 +8,7 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from wires import Wire
+from tests.wire.wires import Wire
 
 from spinney.errors import CallError, NoAnswerError, WireError
 from spinney.wire import krpc as krpc_module

@@ -77,4 +77,6 @@ def is_dialable(address: Address) -> bool:
         return False
     if not 0 < address[1] < 65536:
         return False
+    if host.is_loopback:  # ::1 counts as "reserved" too
+        return True
     return not (host.is_multicast or host.is_unspecified or host.is_reserved)

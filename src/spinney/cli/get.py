@@ -1,0 +1,78 @@
+"""`spinney get LINK`: fetches by every way that works, verified, resumable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from spinney.cli.options import SECONDS, finding, networking, talking
+
+NO_PEERS_AFTER_S = 20
+
+
+@click.command(
+    name="get",
+    epilog="Examples:  spinney get 'magnet:?xt=urn:btih:...' -o downloads\n\n"
+    "           spinney get image.torrent -o - | zstd -d | dd of=/dev/sdX",
+)
+@click.argument("link")
+@click.option(
+    "-o",
+    "--output",
+    default=".",
+    metavar="FOLDER|FILE|DEVICE|-",
+    help="Where to [.]: a folder, unless it exists as a file or device, is -, or ends in the "
+    "file's own name.",
+)
+@finding
+@networking
+@click.option(
+    "--select",
+    "--files",
+    "select",
+    multiple=True,
+    metavar="NAME|PATTERN|NUMBERS",
+    help="Only these files: '*.mp4', 'docs/*', 0,3-5.",
+)
+@click.option("--sequential", is_flag=True, help="From the beginning on, for players and pipes.")
+@click.option("--give-up", type=SECONDS, help="Fail after so long without a new byte.")
+@talking
+def command(link: str, **options: Any) -> int:
+    """Fetch LINK: a magnet link, a .torrent file, or the URL of one.
+
+    Run the same command again after Ctrl-C, a crash or a power cut: it resumes.
+    """
+    return get_link(link, options)
+
+
+def get_link(link: str, options: dict[str, Any]) -> int:
+    from spinney.cli.reporter import Reporter, make_reporter
+    from spinney.cli.running import run_verb, set_up_logging
+    from spinney.cli.wishes import settings, transfer_options
+
+    set_up_logging(options["verbose"], options["log_file"])
+    reporter = make_reporter(
+        as_json=options["as_json"],
+        quiet=options["quiet"],
+        data_on_stdout=options["output"] == "-",
+    )
+
+    async def work(report: Reporter) -> int:
+        from spinney.peer import Peer
+
+        async with Peer.live(settings(options)) as peer:
+            getting = await peer.get(
+                link,
+                options["output"],
+                select=options["select"],
+                sequential=options["sequential"],
+                give_up_s=options["give_up"],
+                on_event=report.heard,
+                on_preparing=report.preparing,
+                **transfer_options(options),
+            )
+            await getting.wait()
+        return 0
+
+    return run_verb(work, reporter)

@@ -1,0 +1,82 @@
+"""Options that read alike in every verb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from spinney.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Parsed(click.ParamType):
+    """A text that one function of `config` reads; its `UsageError` is click's."""
+
+    def __init__(self, name: str, function: str) -> None:
+        self.name = name
+        self._function = function
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from spinney import config
+
+        if not isinstance(value, str):
+            return value
+        try:
+            return getattr(config, self._function)(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+RATE = _Parsed("RATE", "parse_rate")
+SECONDS = _Parsed("SECONDS", "parse_seconds")
+SIZE = _Parsed("SIZE", "parse_size")
+PORT = click.IntRange(0, 65535)
+
+
+def _apply(function: F, options: list[Callable[[F], F]]) -> F:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def talking(function: F) -> F:
+    """How the verb speaks: --json, -v, --quiet, --log-file."""
+    return _apply(
+        function,
+        [
+            click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
+            click.option("-v", "--verbose", count=True, help="Say more (-vv: everything)."),
+            click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
+            click.option("--log-file", metavar="FILE", help="Write the log here as well."),
+        ],
+    )
+
+
+def networking(function: F) -> F:
+    """Where the verb listens and how fast it may be."""
+    return _apply(
+        function,
+        [
+            click.option("--port", type=PORT, help="Listen here [6881 to 6889, or what is free]."),
+            click.option("--interface", metavar="NAME|ADDRESS", help="Use this interface only."),
+            click.option("--up", type=RATE, help="Send at most this (500k, 2M: bytes a second)."),
+            click.option("--down", type=RATE, help="Receive at most this."),
+        ],
+    )
+
+
+def finding(function: F) -> F:
+    """Where peers come from, and how long to stay."""
+    return _apply(
+        function,
+        [
+            click.option("--peer", "peers", multiple=True, metavar="HOST:PORT", help="Ask it too."),
+            click.option("--tracker", "trackers", multiple=True, metavar="URL", help="Ask it too."),
+            click.option("--no-lan", is_flag=True, help="Neither announce nor look in the LAN."),
+            click.option("--seed-ratio", type=float, help="Stop after sending this many copies."),
+            click.option("--seed-time", type=SECONDS, help="Stop this long after it is whole."),
+        ],
+    )

@@ -1,0 +1,68 @@
+"""The progress line, by `rich`: imported only where there is a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from spinney import events
+from spinney.cli import words
+
+
+def details(event: events.Progress) -> str:
+    """What stands behind the bar: rates, peers, availability, time left."""
+    parts = []
+    if event.state in ("downloading", "metadata", "stalled"):
+        parts.append(f"down {words.rate(event.down_bytes_per_s)}")
+    parts.append(f"up {words.rate(event.up_bytes_per_s)}")
+    parts.append(words.count(event.peers, "peer"))
+    if event.availability is not None and event.peers:
+        parts.append(f"{event.availability:.2f} copies")
+    if event.seconds_left is not None:
+        parts.append(f"{words.duration(event.seconds_left)} left")
+    return " · ".join(parts)
+
+
+class ProgressLine:
+    """One line on stderr that is drawn again and again, and gone at the end."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:<11}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>5.1f} %"),
+            TextColumn("{task.fields[details]}"),
+            console=console or Console(stderr=True),
+            transient=True,
+            refresh_per_second=4,
+        )
+        self._task: TaskID | None = None
+
+    def start(self) -> None:
+        self._progress.start()
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+    def clear(self) -> None:
+        """Takes the bar away before a result is printed."""
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+        self._progress.refresh()
+
+    def print(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False)
+
+    def _show(self, description: str, done: float, total: float | None, text: str) -> None:
+        if self._task is None:
+            self._task = self._progress.add_task(description, total=total, details=text)
+        self._progress.update(
+            self._task, description=description, completed=done, total=total, details=text
+        )
+
+    def preparing(self, done: int, total: int) -> None:
+        self._show("hashing", done, total, f"{words.size(done)} of {words.size(total)}")
+
+    def progress(self, event: events.Progress) -> None:
+        self._show(event.state, event.have_bytes, event.total_bytes, details(event))

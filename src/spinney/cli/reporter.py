@@ -1,0 +1,146 @@
+"""Tells people, or programs, what happens.
+
+A program (`--json`) gets one object a line.  A person gets lines on stdout and, if stderr is
+a terminal, a progress line there; a pipe gets nothing but the result.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import TracebackType
+from typing import IO, Any, Protocol
+
+from spinney.cli import words
+from spinney.events import Done, Error, Event, Progress, Ready, Warning
+
+
+class Reporter(Protocol):
+    """Hears every event of a transfer; a context, because a progress line has an end."""
+
+    def __enter__(self) -> Reporter: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+    def heard(self, event: Event) -> None: ...
+    def preparing(self, done: int, total: int) -> None:
+        """Bytes hashed or checked before the transfer is ready."""
+
+
+class JsonLines:
+    """`--json`: every event is one line, flushed at once."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self.failed = False
+        """An `error` event was printed."""
+        self.on_stderr = stream is sys.stderr
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def heard(self, event: Event) -> None:
+        self.failed = self.failed or isinstance(event, Error)
+        self.line(event.as_json())
+
+    def line(self, row: dict[str, Any]) -> None:
+        self._stream.write(json.dumps(row, ensure_ascii=True) + "\n")
+        self._stream.flush()
+
+    def preparing(self, done: int, total: int) -> None:
+        return None
+
+
+class ForPeople:
+    """Lines for a person, and a progress line where there is a terminal."""
+
+    def __init__(
+        self, *, quiet: bool = False, results: bool = True, live: bool | None = None
+    ) -> None:
+        """`results`: stdout may hold them (not with `-o -`).  `live`: a progress line."""
+        self._quiet = quiet
+        self._results = results and not quiet
+        self._brief = not sys.stdout.isatty()
+        self._line: Any = None
+        if (sys.stderr.isatty() if live is None else live) and not quiet:
+            from spinney.cli.progress import ProgressLine
+
+            self._line = ProgressLine()
+
+    def __enter__(self) -> ForPeople:
+        if self._line is not None:
+            self._line.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._line is not None:
+            self._line.stop()
+
+    def say(self, text: str) -> None:
+        if self._results:
+            print(text, flush=True)
+
+    def complain(self, text: str) -> None:
+        if self._line is not None:
+            self._line.print(text)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def preparing(self, done: int, total: int) -> None:
+        if self._line is not None:
+            self._line.preparing(done, total)
+
+    def heard(self, event: Event) -> None:
+        if isinstance(event, Ready):
+            if event.torrent is not None:
+                self._ready_to_share(event)
+        elif isinstance(event, Progress):
+            if self._line is not None:
+                self._line.progress(event)
+        elif isinstance(event, Done):
+            self._done(event)
+        elif isinstance(event, Warning) and not self._quiet:
+            self.complain(f"spinney: {words.printable(event.message)}")
+        elif isinstance(event, Error):
+            pass  # the command ends with the same sentence
+
+    def _ready_to_share(self, event: Ready) -> None:
+        announced = ", ".join(event.announces) or "nowhere (only who has the link finds you)"
+        rows = [("Link", event.link), ("Torrent", event.torrent), ("SHA-256", event.sha256)]
+        rows += [("Announced", announced)]
+        if event.address is not None and event.port is not None:
+            host = f"[{event.address}]" if ":" in event.address else event.address
+            rows += [("Reached at", f"{host}:{event.port}")]
+        for name, value in rows:
+            if value:
+                self.say(f"{name:<11}{words.printable(value)}")
+        if not self._brief:
+            self.say("Sharing until you stop it with Ctrl-C.")
+
+    def _done(self, event: Done) -> None:
+        if self._brief:
+            for path in event.paths:
+                self.say(words.printable(path))
+            return
+        speed = words.rate(event.bytes / event.seconds) if event.seconds > 0 else "at once"
+        where = words.printable(event.paths[0]) if event.paths else "standard output"
+        if len(event.paths) > 1:
+            where = words.count(len(event.paths), "file")
+        if self._line is not None:
+            self._line.clear()
+        self.say(f"{where}: {words.size(event.bytes)} in {words.duration(event.seconds)}, {speed}")
+        if event.sha256:
+            self.say(f"SHA-256    {event.sha256}")
+
+
+def make_reporter(*, as_json: bool, quiet: bool, data_on_stdout: bool = False) -> Reporter:
+    """`data_on_stdout`: `-o -` was asked for, and stdout belongs to the data."""
+    if as_json:
+        return JsonLines(sys.stderr if data_on_stdout else sys.stdout)
+    return ForPeople(quiet=quiet, results=not data_on_stdout)

@@ -1,0 +1,105 @@
+"""Runs a verb's coroutine: signals, logging and exit codes.
+
+The first Ctrl-C (or SIGTERM) ends in good order and keeps all state; the second ends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from spinney.cli import DONE, FAILED, INTERRUPTED
+from spinney.cli.reporter import JsonLines, Reporter
+from spinney.errors import PortTakenError, SpinneyError, UsageError
+from spinney.events import Error
+
+SHOW_CURSOR = "\x1b[?25h"
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+def set_up_logging(verbose: int, log_file: str | None) -> None:
+    """-v: what happens; -vv: everything.  The log file holds everything."""
+    log = logging.getLogger("spinney")
+    log.propagate = False
+    log.handlers.clear()
+    log.setLevel(logging.DEBUG)
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel({0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG))
+    terminal.setFormatter(logging.Formatter(LOG_FORMAT))
+    log.addHandler(terminal)
+    if log_file is not None:
+        try:
+            file = logging.FileHandler(log_file, encoding="utf-8")
+        except OSError as error:
+            raise SpinneyError(f"cannot write the log file {log_file}: {error.strerror}") from None
+        file.setFormatter(logging.Formatter(LOG_FORMAT))
+        log.addHandler(file)
+
+
+def run_verb(
+    work: Callable[[Reporter], Coroutine[Any, Any, int]],
+    reporter: Reporter,
+    *,
+    ready: Callable[[], bool] = lambda: False,
+) -> int:
+    """The exit code of `work`.  One that is stopped when `ready()` is true has done its job."""
+    try:
+        with reporter:
+            code = asyncio.run(_until_stopped(work(reporter)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        code = INTERRUPTED
+    except PortTakenError as error:
+        hint = "" if "--port" in str(error) else "; choose another with --port, or leave it out"
+        return _failed(reporter, PortTakenError(f"{str(error).rstrip('.')}{hint}"))
+    except SpinneyError as error:
+        return _failed(reporter, error)
+    return DONE if code == INTERRUPTED and ready() else code
+
+
+def _failed(reporter: Reporter, error: SpinneyError) -> int:
+    """One sentence on stderr; for a program the `error` event as well, if none was sent."""
+    if isinstance(reporter, JsonLines):
+        if not reporter.failed:
+            reporter.heard(Error(time.time(), "", error.kind, str(error)))
+        if reporter.on_stderr and not isinstance(error, UsageError):
+            return FAILED  # stderr is for programs here, and has the sentence
+    raise error
+
+
+async def _until_stopped(work: Coroutine[Any, Any, int]) -> int:
+    task = asyncio.ensure_future(work)
+    stops = 0
+
+    def stop() -> None:
+        nonlocal stops
+        stops += 1
+        if stops > 1:
+            if sys.stderr.isatty():
+                sys.stderr.write(SHOW_CURSOR + "\n")
+                sys.stderr.flush()
+            os._exit(INTERRUPTED)
+        task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:  # Windows: its loop has none
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if stops:
+            return INTERRUPTED
+        raise
+    finally:
+        with contextlib.suppress(NotImplementedError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)

@@ -1,0 +1,67 @@
+"""`spinney share PATH`: makes a descriptor and serves the data until stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from spinney.cli.options import SIZE, finding, networking, talking
+
+
+@click.command(
+    name="share",
+    epilog="Example:  spinney share holiday.mp4 --up 2M",
+)
+@click.argument("path")
+@finding
+@networking
+@click.option("--torrent", metavar="FILE", help="Serve PATH under this descriptor (checked first).")
+@click.option("--torrent-out", metavar="FILE", help="Write the descriptor here [NAME.torrent].")
+@click.option(
+    "--format", "format_", type=click.Choice(["v1", "v2", "hybrid"]), help="Of the descriptor."
+)
+@click.option("--piece-length", type=SIZE, help="256k, 1M: a power of two [from the size].")
+@click.option("--comment", help="Words to go with it.")
+@click.option("--private", is_flag=True, help="Only through its trackers, announced nowhere else.")
+@click.option(
+    "--until-complete", type=click.IntRange(1), metavar="N", help="Stop at N whole copies."
+)
+@talking
+def command(path: str, **options: Any) -> int:
+    """Share the file or folder PATH, and print the link that fetches it."""
+    return share_path(path, options)
+
+
+def share_path(path: str, options: dict[str, Any]) -> int:
+    from spinney.cli.reporter import Reporter, make_reporter
+    from spinney.cli.running import run_verb, set_up_logging
+    from spinney.cli.wishes import settings, transfer_options
+
+    set_up_logging(options["verbose"], options["log_file"])
+    reporter = make_reporter(as_json=options["as_json"], quiet=options["quiet"])
+    is_ready = False
+
+    async def work(report: Reporter) -> int:
+        nonlocal is_ready
+        from spinney.peer import Peer
+
+        async with Peer.live(settings(options)) as peer:
+            sharing = await peer.share(
+                path,
+                torrent=options["torrent"],
+                torrent_out=options["torrent_out"],
+                format=options["format_"],
+                piece_length=options["piece_length"],
+                comment=options["comment"],
+                private=options["private"],
+                until_complete=options["until_complete"],
+                on_event=report.heard,
+                on_preparing=report.preparing,
+                **transfer_options(options),
+            )
+            is_ready = True
+            await sharing.wait()
+        return 0
+
+    return run_verb(work, reporter, ready=lambda: is_ready)

@@ -1,0 +1,76 @@
+"""`spinney show LINK`: what a descriptor or a magnet link says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+MOST_FILES = 200
+"""Files listed for people; `--json` lists all."""
+
+
+@click.command(name="show", epilog="Example:  spinney show image.torrent")
+@click.argument("link")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--all", "all_files", is_flag=True, help="List every file, however many.")
+def command(link: str, as_json: bool, all_files: bool) -> int:
+    """Show what LINK says: a .torrent file, the URL of one, or a magnet link."""
+    import asyncio
+
+    from spinney.peer import look
+
+    facts = asyncio.run(look(link))
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=True))
+    else:
+        for line in describe(facts, None if all_files else MOST_FILES):
+            click.echo(line)
+    return 0
+
+
+def describe(facts: dict[str, Any], most_files: int | None) -> list[str]:
+    """The facts as lines for people."""
+    from spinney.cli import words
+
+    lines: list[str] = []
+
+    def row(name: str, value: object) -> None:
+        if value is not None and value != "" and value != []:
+            lines.append(f"{name:<11}{words.printable(str(value))}")
+
+    row("Name", facts["name"])
+    if facts.get("total_bytes") is not None:
+        total = facts["total_bytes"]
+        row(
+            "Size",
+            f"{words.size(total)} ({total:,} bytes) in {words.count(facts['file_count'], 'file')}",
+        )
+        pieces = words.count(facts["pieces"], "piece")
+        row("Pieces", f"{pieces} of {words.binary_size(facts['piece_length'])}")
+    row("Format", facts.get("format"))
+    row("Infohash", facts.get("infohash_v1"))
+    row("v2", facts.get("infohash_v2"))
+    if facts.get("private"):
+        row("Private", "yes: peers come from its trackers only")
+    for tier, urls in enumerate(facts.get("trackers", [])):
+        row(f"Tracker {tier + 1}", "  ".join(urls))
+    for url in facts.get("web_seeds", []):
+        row("Web seed", url)
+    for peer in facts.get("peers", []):
+        row("Peer", peer)
+    row("Comment", facts.get("comment"))
+    row("Made by", facts.get("created_by"))
+    row("Made on", facts.get("creation_date"))
+    row("Link", facts.get("link"))
+    files = facts.get("files", [])
+    if len(files) > 1:
+        lines.append("")
+        width = max(len(words.size(entry["length"])) for entry in files)
+        for number, entry in enumerate(files[:most_files]):
+            size = words.size(entry["length"])
+            lines.append(f"{number:>5}  {size:>{width}}  {words.printable(entry['path'])}")
+        if most_files is not None and len(files) > most_files:
+            lines.append(f"       and {len(files) - most_files:,} more (--all)")
+    return lines

@@ -1,0 +1,462 @@
+"""`SimLoop`: an asyncio event loop whose clock jumps to the next event.
+
+Everything that waits is a list `[when, sequence, callback, args]`, in a calendar of buckets
+of about a millisecond; the bucket that is due becomes a small heap.  What is ready is a pair in
+a deque; tasks and futures are asyncio's own, in C.  The loop never sleeps: when nothing is
+ready it moves its clock to the earliest event.  Its order depends on (when, sequence) alone,
+so that one seed gives one run (docs/decisions/simulator.md).
+
+What has no meaning here (`add_reader`, signals, subprocesses, sockets, threads) raises
+`NotSimulated`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import itertools
+import traceback
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from heapq import heappop, heappush
+from typing import Any, TypeVar
+
+from spinney.sim import guards
+from spinney.sim.guards import Livelock, SimulationError, Stalled
+from spinney.sim.refused import NotSimulated, Refusing
+
+T = TypeVar("T")
+Entry = list[Any]
+
+__all__ = ["Livelock", "NotSimulated", "SimLoop", "SimTask", "SimulationError", "Stalled"]
+
+ROUNDS_AT_ONE_INSTANT = 200_000
+"""So many passes over the ready queue without the clock moving mean that somebody spins."""
+
+EVENTS_PER_COLLECTION = 100_000
+"""Cycles are collected after so many events, not after so many allocations: the moment then
+depends on the run alone, and a finalizer cannot make two runs differ."""
+
+BUCKETS_PER_S = 1024
+"""Buckets of the calendar in a virtual second."""
+
+FEWEST_SWEPT = 16_384
+"""Cancelled timers stay in the calendar until they are due, or so many and half of it."""
+
+current_host: contextvars.ContextVar[Any] = contextvars.ContextVar("current_host", default=None)
+"""The simulated host whose code runs: what it starts dies with it."""
+
+
+def _nothing(*_: object) -> None:
+    """What a cancelled entry runs."""
+
+
+class Ready(Entry):
+    """A handle for `call_soon`: `[callback, args, loop]`, with asyncio's face of a handle."""
+
+    __slots__ = ()
+
+    def cancel(self) -> None:
+        self[0] = _nothing
+        self[1] = ()
+
+    def cancelled(self) -> bool:
+        return self[0] is _nothing
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+class Timer(Entry):
+    """A handle for `call_at`: `[when, sequence, callback, args, loop]`, lives in the calendar."""
+
+    __slots__ = ()
+
+    def cancel(self) -> None:
+        if self[2] is not _nothing:
+            self[2] = _nothing
+            self[3] = ()
+            self[4].cancelled += 1
+
+    def cancelled(self) -> bool:
+        return self[2] is _nothing
+
+    def when(self) -> float:
+        when: float = self[0]
+        return when
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+class SimTask(asyncio.Task[Any]):
+    """asyncio's task with a hash that counts (a set of tasks keeps one order) and its host."""
+
+    __slots__ = ("host", "number")
+
+    def __init__(
+        self, coro: Any, loop: SimLoop, name: object, context: contextvars.Context | None
+    ) -> None:
+        self.number = number = next(loop.task_numbers)
+        self.host = current_host.get() if context is None else context.get(current_host)
+        super().__init__(
+            coro, loop=loop, name=f"task {number}" if name is None else str(name), context=context
+        )
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class SimLoop(Refusing):
+    """The loop.  `push` is the simulator's own way in; the rest is asyncio's."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.heap: list[Entry] = []
+        self.buckets: dict[int, list[Entry]] = {}
+        self.cancelled = 0
+        self.sequence = itertools.count().__next__
+        self.task_numbers = itertools.count(1)
+        self.events = 0
+        self.failures: list[dict[str, Any]] = []
+        self.fail_on_error = True
+        self.collect_every: int | None = EVENTS_PER_COLLECTION
+        self.housekeeping: list[Callable[[], object]] = []
+        self._ready: deque[Any] = deque()
+        self._keys: list[int] = []
+        self._key = -1
+        self._sweep_at = FEWEST_SWEPT
+        self._stopping = False
+        self._running = False
+        self._closed = False
+        self._handler: Callable[[SimLoop, dict[str, Any]], object] | None = None
+        self._task_factory: Any = None
+        self._generators: dict[int, Any] = {}
+        self._inherit = contextvars.copy_context
+
+    # --- scheduling -------------------------------------------------------------------
+
+    def time(self) -> float:
+        """Virtual seconds since the world began."""
+        return self.now
+
+    def push(self, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> Entry:
+        """Runs `callback(*args)` at `when`, without a context: the simulator's own events."""
+        entry: Entry = [when, self.sequence(), callback, args]
+        bucket = self.buckets.get(int(when * BUCKETS_PER_S))
+        if bucket is None:
+            self.place(entry)
+        else:
+            bucket.append(entry)
+        return entry
+
+    def place(self, entry: Entry) -> None:
+        """Puts an entry where no bucket is open yet: a new one, or the heap if it is due."""
+        key = int(entry[0] * BUCKETS_PER_S)
+        if key <= self._key:
+            heappush(self.heap, entry)
+        else:
+            self.buckets[key] = [entry]
+            heappush(self._keys, key)
+
+    def call_soon(  # type: ignore[override]
+        self,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> Ready:
+        if context is None:
+            context = self._inherit()
+        handle = Ready((context.run, (callback, *args)))
+        self._ready.append(handle)
+        return handle
+
+    def call_at(  # type: ignore[override]
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> Timer:
+        if context is None:
+            context = self._inherit()
+        timer = Timer((when, self.sequence(), context.run, (callback, *args), self))
+        bucket = self.buckets.get(int(when * BUCKETS_PER_S))
+        if bucket is None:
+            self.place(timer)
+        else:
+            bucket.append(timer)
+        return timer
+
+    def call_later(  # type: ignore[override]
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> Timer:
+        if context is None:
+            context = self._inherit()
+        when = self.now + delay
+        timer = Timer((when, self.sequence(), context.run, (callback, *args), self))
+        bucket = self.buckets.get(int(when * BUCKETS_PER_S))
+        if bucket is None:
+            self.place(timer)
+        else:
+            bucket.append(timer)
+        return timer
+
+    def call_soon_threadsafe(  # type: ignore[override]
+        self,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> Ready:
+        """The same as `call_soon`: there are no threads in a simulated world."""
+        return self.call_soon(callback, *args, context=context)
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def create_task(  # type: ignore[override]
+        self,
+        coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        *,
+        name: object = None,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Task[T]:
+        if self._task_factory is not None:
+            made: asyncio.Task[T] = self._task_factory(self, coro)
+            return made
+        return SimTask(coro, self, name, context)
+
+    def set_task_factory(self, factory: Any) -> None:
+        self._task_factory = factory
+
+    def get_task_factory(self) -> Any:
+        return self._task_factory
+
+    # --- running ----------------------------------------------------------------------
+
+    def run_until_complete(self, future: Any) -> Any:
+        """Runs until `future` is done; raises `Stalled` if it never can be."""
+        own = not asyncio.isfuture(future)
+        with self._entered():
+            task = asyncio.ensure_future(future, loop=self)
+            task.add_done_callback(self._stop_on)
+            try:
+                self._run(None)
+            except BaseException:
+                if own and task.done() and not task.cancelled():
+                    task.exception()
+                raise
+            finally:
+                task.remove_done_callback(self._stop_on)
+            self._raise_failures(task)
+        return task.result()
+
+    def run_until_time(self, when: float) -> None:
+        """Runs every event up to and including `when`; the clock then stands at `when`."""
+        with self._entered():
+            self._run(when)
+            self._raise_failures(None)
+
+    def run_forever(self) -> None:
+        """Runs until `stop`."""
+        with self._entered():
+            self._run(None)
+            self._raise_failures(None)
+
+    def _entered(self) -> guards.Entered:
+        if self._closed:
+            raise RuntimeError("the event loop is closed")
+        if self._running:
+            raise RuntimeError("the event loop is running already")
+        return guards.Entered(self, self._first_iteration, self._last_reference)
+
+    def _run(self, until: float | None) -> None:
+        self._stopping = False
+        limit = float("inf") if until is None else until
+        while True:
+            if self._stopping:
+                return
+            budget = self.collect_every or EVENTS_PER_COLLECTION
+            try:
+                finished = self._spin(limit, budget)
+            except SimulationError:
+                raise
+            except Exception as error:
+                self.call_exception_handler(
+                    {"message": "an event of the simulator raised", "exception": error}
+                )
+                finished = False
+            if self.failures and self.fail_on_error:
+                return
+            if finished:
+                if self._stopping:
+                    return
+                if until is not None:
+                    self.now = max(self.now, until)
+                    return
+                raise Stalled(guards.who_waits(self))
+            for chore in self.housekeeping:
+                chore()
+            if self.collect_every:
+                gc.collect(1 if self.events // budget % 16 else 2)
+
+    def _spin(self, limit: float, budget: int) -> bool:
+        """Runs about `budget` events; True when there is nothing more to do up to `limit`."""
+        heap = self.heap
+        ready = self._ready
+        pop = heappop
+        popleft = ready.popleft
+        left = budget
+        rounds = 0
+        try:
+            while left > 0:
+                while ready:
+                    rounds += 1
+                    if rounds > ROUNDS_AT_ONE_INSTANT:
+                        raise Livelock(guards.who_spins(self, ready))
+                    left -= len(ready)
+                    for _ in range(len(ready)):
+                        callback, args = popleft()
+                        callback(*args)
+                    if self._stopping:
+                        return True
+                if not heap and not self._load():
+                    return True
+                when = heap[0][0]
+                if when > self.now:
+                    if when > limit:
+                        return True
+                    self.now = when
+                    rounds = 0
+                else:
+                    rounds += 1
+                    if rounds > ROUNDS_AT_ONE_INSTANT * 16:
+                        raise Livelock(guards.who_spins(self, ready))
+                entry = pop(heap)
+                callback = entry[2]
+                left -= 1
+                if callback is _nothing:
+                    self.cancelled -= 1
+                else:
+                    callback(*entry[3])
+                    if self._stopping:
+                        return True
+            return False
+        finally:
+            self.events += budget - left
+
+    def _load(self) -> bool:
+        """Makes the earliest bucket the heap; False if there is none."""
+        if self.cancelled > self._sweep_at:
+            self._sweep()
+        while self._keys:
+            self._key = heappop(self._keys)
+            bucket = self.buckets.pop(self._key)
+            live = [entry for entry in bucket if entry[2] is not _nothing]
+            self.cancelled -= len(bucket) - len(live)
+            if live:
+                live.sort()
+                self.heap[:] = live
+                return True
+        return False
+
+    def _sweep(self) -> None:
+        """Takes cancelled timers out of the calendar before they are due, if they are many."""
+        total = sum(map(len, self.buckets.values()))
+        if self.cancelled * 2 > total:
+            for bucket in self.buckets.values():
+                bucket[:] = [entry for entry in bucket if entry[2] is not _nothing]
+            self.cancelled = sum(1 for entry in self.heap if entry[2] is _nothing)
+            total = sum(map(len, self.buckets.values()))
+        self._sweep_at = max(FEWEST_SWEPT, total // 2)
+
+    def drop_entries_of(self, host: object) -> None:
+        """Forgets every timer and ready callback that a host's code asked for: it is dead."""
+        for entries in (self.heap, *self.buckets.values()):
+            for entry in entries:
+                if _belongs(entry[2], host):
+                    entry[2], entry[3] = _nothing, ()
+                    self.cancelled += 1
+        for handle in self._ready:
+            if _belongs(handle[0], host) and not guards.is_task_step(handle[1][0]):
+                handle[0], handle[1] = _nothing, ()
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    def _stop_on(self, _: object) -> None:
+        self._stopping = True
+
+    def is_running(self) -> bool:
+        return self._running
+
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        self._closed = True
+        self.heap.clear()
+        self.buckets.clear()
+        self._keys.clear()
+        self._ready.clear()
+
+    async def shutdown_asyncgens(self) -> None:
+        for generator in list(self._generators.values()):
+            await generator.aclose()
+        self._generators.clear()
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """There is no executor."""
+
+    def _first_iteration(self, generator: Any) -> None:
+        self._generators[id(generator)] = generator
+
+    def _last_reference(self, generator: Any) -> None:
+        self._generators.pop(id(generator), None)
+        if not self._closed:
+            self.create_task(generator.aclose())
+
+    # --- errors -----------------------------------------------------------------------
+
+    def get_exception_handler(self) -> Any:
+        return self._handler
+
+    def set_exception_handler(self, handler: Any) -> None:
+        self._handler = handler
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Keeps the error; the run that it happened in fails with it."""
+        self.failures.append(context)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        if self._handler is None:
+            self.default_exception_handler(context)
+        else:
+            self._handler(self, context)
+
+    def _raise_failures(self, main: asyncio.Future[Any] | None) -> None:
+        if not self.failures or not self.fail_on_error:
+            return
+        context, self.failures = self.failures[0], []
+        error = context.get("exception")
+        if main is not None and main.done() and not main.cancelled():
+            own = main.exception()
+            if own is not None and own is error:
+                return
+        said = context.get("message", "unhandled error")
+        text = "".join(traceback.format_exception(error)) if error is not None else ""
+        raise SimulationError(f"{said}\n{text}") from error
+
+    def get_debug(self) -> bool:
+        return False
+
+    def set_debug(self, enabled: bool) -> None:
+        """Debugging by asyncio's loop has no meaning here: use the world's trace."""
+
+
+def _belongs(callback: Any, host: object) -> bool:
+    context = getattr(callback, "__self__", None)
+    return isinstance(context, contextvars.Context) and context.get(current_host) is host

@@ -1,0 +1,59 @@
+"""The command's face: help with examples, completion, exit codes of wrong usage."""
+
+from __future__ import annotations
+
+import pytest
+
+from spinney.cli import VERBS, command, run
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([verb, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "Example" in out
+    assert "spinney " + verb in out.split("Example", 1)[1]
+
+
+def test_help_lists_the_verbs_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    listed = capsys.readouterr().out.split("Commands:")[1]
+    places = [listed.index(f"\n  {verb}") for verb in VERBS]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["completion", shell]) == 0
+    assert "_SPINNEY_COMPLETE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["get"],
+        ["get", "x", "--port", "70000"],
+        ["share", "x", "--up", "fast"],
+        ["share", "x", "--until-complete", "0"],
+        ["share", "x", "--format", "v3"],
+        ["completion", "tcsh"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["share", "get"])
+def test_common_options_read_alike(verb: str) -> None:
+    import click
+
+    verb_command = command.get_command(click.Context(command), verb)
+    assert verb_command is not None
+    names = {name for option in verb_command.params for name in option.opts}
+    assert {"--port", "--interface", "--up", "--down", "--json", "-v", "--quiet"} <= names
+    assert {"--log-file", "--peer", "--tracker", "--no-lan"} <= names

@@ -1,0 +1,118 @@
+"""What people and programs are told."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+from spinney.cli import words
+from spinney.cli.progress import details
+from spinney.cli.reporter import ForPeople, JsonLines
+from spinney.events import Done, Progress, Ready, SourceBytes, Warning
+
+READY = Ready(1.5, "ab", "magnet:?x", "ab", torrent="x.torrent", address="192.0.2.1", port=7)
+PROGRESS = Progress(2.0, "ab", 5, 10, 1000.0, 0.0, 3, {"swarm": SourceBytes(5, 1, 0)})
+DONE = Done(3.0, "ab", ("x",), 10, 2.0, sha256="cd")
+
+
+class Flushed(io.StringIO):
+    flushes = 0
+
+    def flush(self) -> None:
+        self.flushes += 1
+
+
+def test_json_is_one_flushed_object_a_line() -> None:
+    stream = Flushed()
+    with JsonLines(stream) as reporter:
+        for number, event in enumerate([READY, PROGRESS, DONE], 1):
+            reporter.heard(event)
+            assert stream.flushes == number
+    rows = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [row["event"] for row in rows] == ["ready", "progress", "done"]
+    assert all(row["transfer"] == "ab" and row["time"] > 0 for row in rows)
+    assert rows[0]["link"] == "magnet:?x"
+    assert rows[1]["sources"] == {"swarm": {"useful": 5, "duplicate": 1, "bad": 0}}
+    assert {"have_bytes", "total_bytes", "down_bytes_per_s", "up_bytes_per_s", "peers"} <= set(
+        rows[1]
+    )
+    assert rows[2]["paths"] == ["x"]
+    assert rows[2]["sha256"] == "cd"
+
+
+def test_a_pipe_gets_nothing_but_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    with ForPeople() as reporter:
+        for event in (PROGRESS, DONE):
+            reporter.heard(event)
+    out, err = capsys.readouterr()
+    assert out == "x\n"
+    assert err == ""
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with ForPeople(quiet=True) as reporter:
+        for event in (READY, PROGRESS, Warning(1, "ab", "tracker", "w"), DONE):
+            reporter.heard(event)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_sharer_is_told_link_torrent_and_where_it_announces(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with ForPeople() as reporter:
+        reporter.heard(READY)
+    out = capsys.readouterr().out
+    assert "magnet:?x" in out
+    assert "x.torrent" in out
+    assert "nowhere" in out
+    assert "192.0.2.1:7" in out
+
+
+def test_names_from_the_network_drive_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with ForPeople() as reporter:
+        reporter.heard(Done(3.0, "ab", ("a\x1b[2Jb",), 10, 2.0))
+        reporter.heard(Warning(1, "ab", "tracker", "bad\x1b]0;x\x07"))
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert "\x07" not in out + err
+
+
+def test_rich_is_imported_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "rich"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "spinney.cli.progress", raising=False)
+    with ForPeople(live=False) as reporter:
+        reporter.heard(PROGRESS)
+    assert "rich" not in sys.modules
+    with ForPeople(live=True) as reporter:
+        reporter.preparing(1, 2)
+        reporter.heard(PROGRESS)
+    assert "rich" in sys.modules
+
+
+def test_the_progress_line_says_rate_peers_availability_and_time_left() -> None:
+    row = Progress(2.0, "ab", 5, 10, 1.5e6, 2e3, 3, availability=2.5, seconds_left=62)
+    assert details(row) == "down 1.5 MB/s · up 2.0 kB/s · 3 peers · 2.50 copies · 1:02 left"
+
+
+def test_numbers_as_people_read_them() -> None:
+    assert [words.size(n) for n in (0, 999, 1500, 67_108_864)] == [
+        "0 B",
+        "999 B",
+        "1.5 kB",
+        "67.1 MB",
+    ]
+    assert words.size(999_960) == "1.0 MB"
+    assert [words.duration(n) for n in (4.2, 187, 7387, 352_800)] == [
+        "4.2 s",
+        "3:07",
+        "2:03:07",
+        "4 d 02 h",
+    ]
+    assert words.ranges([0, 1, 2, 3, 7, 9, 10]) == "0-3, 7, 9-10"
+    assert words.ranges([0, 2, 4, 6], most=2) == "0, 2 and 2 more"
+    assert words.binary_size(1 << 20) == "1 MiB"
+    assert words.count(1, "copy", "copies") == "1 copy"
