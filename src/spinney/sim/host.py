@@ -288,9 +288,9 @@ class SimHost:
         held = self._bound.setdefault((transport, port), [])
         for other, other_reuse in held:
             same_family = (":" in other) is (":" in host)
-            if same_family and (other == host or other in WILD or host in WILD):
-                if not (reuse and other_reuse):
-                    raise PortTakenError(f"{host} port {port} of {self.name} is taken")
+            overlap = same_family and (other == host or other in WILD or host in WILD)
+            if overlap and not (reuse and other_reuse):
+                raise PortTakenError(f"{host} port {port} of {self.name} is taken")
         held.append((host, reuse))
         return local[0], port
 
