@@ -7,16 +7,15 @@ Everything else goes by `transmit`.
 
 from __future__ import annotations
 
-import contextvars
 import errno
 import ipaddress
 from collections.abc import Sequence
-from heapq import heappush
 from typing import TYPE_CHECKING, Any
 
 from spinney.net.host import Address, Buffer, Datagram, DatagramOptions, DatagramReceiver
 from spinney.sim import multicast
 from spinney.sim.links import LOST, TWICE, Pipe
+from spinney.sim.loop import BUCKETS_PER_S
 from spinney.sim.segments import Attachment, Packet, Segment
 
 if TYPE_CHECKING:
@@ -50,21 +49,20 @@ class SimDatagrams:
         world = host.world
         self._world = world
         self._loop = world.loop
-        self._heap = world.loop.heap
+        self._buckets = world.loop.buckets
         self._sequence = world.loop.sequence
         self._receiver: DatagramReceiver | None = receiver
         self._received = receiver.datagrams_received
         self._run = host.context().run
         self._six = ":" in local[0]
         self._lost = world.lost
-        self._log_when = world.log.when
-        self._log_data = world.log.data
-        self._log_to = world.log.to
+        self._record = world.log.rows.extend
         self.number = world.log.number()
         self._near: dict[Address, SimDatagrams] = {}
         self._tied: list[dict[Address, SimDatagrams]] = []
         self.profile = -1
-        self._ways: Any = None
+        self._fates: Any = None
+        self.arrive = self.arrived
         self._source: Address = local
         self.index = 0
         self.settle()
@@ -82,9 +80,9 @@ class SimDatagrams:
         wild = self.local_address[0] in ("0.0.0.0", "::")
         self._source = (own, self.local_address[1]) if wild else self.local_address
         self.profile = attachment.profile
-        self._ways = attachment.ways
+        self._fates = attachment.ways.fates
+        self._near = attachment.segment.quick6 if self._six else attachment.segment.quick4
         place: Segment | None = attachment.segment
-        self._near = place.quick6 if self._six else place.quick4
         while place is not None:
             quick = place.quick6 if self._six else place.quick4
             if quick.setdefault(self._source, self) is self:
@@ -104,24 +102,22 @@ class SimDatagrams:
         if target is None or len(data) > QUICK_BYTES or target.host is self.host:
             self._send_carefully(bytes(data), remote)
             return
-        fate = next(self._ways[target.profile].fates)
+        fate = next(self._fates[target.profile])
         if data.__class__ is not bytes:
             data = bytes(data)
         if fate >= 0.0:
-            heappush(
-                self._heap,
-                [
-                    self._loop.now + fate,
-                    self._sequence(),
-                    target.arrived,
-                    (data, self._source, remote),
-                ],
-            )
+            when = self._loop.now + fate
+            entry = [when, self._sequence(), target.arrive, (data, self._source, remote)]
+            bucket = self._buckets.get(int(when * BUCKETS_PER_S))
+            if bucket is None:
+                self._loop.place(entry)
+            else:
+                bucket.append(entry)
         elif fate == TWICE:
-            fates = self._ways[target.profile].fates
+            fates = self._fates[target.profile]
             for _ in range(2):
                 self._loop.push(
-                    self._loop.now + next(fates), target.arrived, (data, self._source, remote)
+                    self._loop.now + next(fates), target.arrive, (data, self._source, remote)
                 )
         else:
             self._lost.append(len(data))
@@ -194,9 +190,7 @@ class SimDatagrams:
     def arrived(self, data: bytes, source: Address, remote: Address) -> None:
         """A datagram is here: by the quick way, so this socket may have been closed since."""
         if self.is_open:
-            self._log_when.append(self._loop.now)
-            self._log_to.append(self.number)
-            self._log_data.append(data)
+            self._record((self._loop.now, self.number, data))
             self._run(self._received, [(data, source, 0)])
         else:
             self.host.redeliver((data, source, remote))

@@ -103,6 +103,11 @@ class SimHost:
                     segment.owners[host] = self._loopback
         return self._loopback
 
+    @property
+    def address(self) -> str:
+        """The first address of the first interface."""
+        return self.attachments[0].addresses[0][0]
+
     def owns(self, address: str) -> bool:
         """Is this one of the machine's addresses (loopback included)?"""
         if address.startswith("127.") or address == "::1":
@@ -283,9 +288,9 @@ class SimHost:
         held = self._bound.setdefault((transport, port), [])
         for other, other_reuse in held:
             same_family = (":" in other) is (":" in host)
-            if same_family and (other == host or other in WILD or host in WILD):
-                if not (reuse and other_reuse):
-                    raise PortTakenError(f"{host} port {port} of {self.name} is taken")
+            overlap = same_family and (other == host or other in WILD or host in WILD)
+            if overlap and not (reuse and other_reuse):
+                raise PortTakenError(f"{host} port {port} of {self.name} is taken")
         held.append((host, reuse))
         return local[0], port
 

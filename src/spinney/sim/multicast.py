@@ -174,7 +174,7 @@ def _arrived(
     if not there.is_up:
         return
     for membership in member.joined:
-        if membership.group == group and membership.attachment is there:
-            if membership.source in (None, source[0]):
-                member.deliver(data, source, there.index)
-                return
+        matches = membership.group == group and membership.attachment is there
+        if matches and membership.source in (None, source[0]):
+            member.deliver(data, source, there.index)
+            return

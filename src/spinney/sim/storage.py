@@ -368,9 +368,9 @@ class SimStorage:
         to_folder, to_name, replaced = self._walk(new, beneath=None, follow=False)
         if replaced is moved:
             return
-        if replaced is not None and replaced.kind == "folder":
-            if moved.kind != "folder" or replaced.names:
-                raise StorageError(f"{new} is a folder")
+        onto_folder = replaced is not None and replaced.kind == "folder"
+        if onto_folder and (moved.kind != "folder" or (replaced and replaced.names)):
+            raise StorageError(f"{new} is a folder")
         if from_folder.read_only or to_folder.read_only:
             raise NotWritableError(f"{new}: the folder is read-only")
         torn = self.begin()
