@@ -187,7 +187,7 @@ class IsolatedMachines(LiveMachines):
 
     def vanish(self) -> None:
         """Everything that is sent is dropped; TCP gives up after about a second."""
-        Path("/proc/sys/net/ipv4/tcp_retries2").write_text("2")
+        Path("/proc/sys/net/ipv4/tcp_retries2").write_text("1")
         subprocess.run(["ip", "link", "set", "lo", "down"], check=True, timeout=10)
 
 

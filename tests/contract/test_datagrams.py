@@ -37,7 +37,7 @@ def test_d1_send_never_blocks_and_counts_what_it_drops(slow_machines: Machines) 
             while not one.dropped and sent < 4_000:
                 one.send(bytes([sent % 256]) * 1_000, other.local_address)
                 sent += 1
-            assert one.dropped == 1, "4 MB went into a line of 1 MB/s at once"
+            assert one.dropped == 1, "4 MB went into a line of 4 MB/s at once"
             assert machines.a.time() - began < 1.0
             await ear.until(sent - 1)
             assert ear.payloads == [bytes([n % 256]) * 1_000 for n in range(sent - 1)]
