@@ -11,7 +11,7 @@ import pytest
 
 from spinney.bittorrent.settings import Settings
 from spinney.net.live.host import LiveHost
-from tests.bittorrent.swarms import Member, Torrent
+from tests.bittorrent.members import Member, Torrent
 
 
 @pytest.fixture

@@ -263,6 +263,12 @@ class TrackerState:
             if not torrent.peers:
                 del self.torrents[infohash]
 
+    def take(self, other: TrackerState) -> None:
+        """Becomes what `other` is; nobody uses `other` afterwards."""
+        self.torrents = other.torrents
+        self.peer_count = other.peer_count
+        self._owned = other._owned
+
     def restore(
         self, infohash: bytes, downloaded: int, peers: Iterator[tuple[Peer, tuple[bytes, ...]]]
     ) -> None:
