@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from spinney.errors import SpinneyError
-from spinney.events import Done, Error, Event, Listener, Progress, Ready, Warning
+from spinney.events import Error, Event, Listener, Progress, Ready, Warning
 from spinney.net.host import Host
 
 log = logging.getLogger("spinney.peer")
@@ -91,8 +91,8 @@ class Moving(Generic[R]):
             queue.put_nowait(None)
         self._queues.append(queue)
         try:
-            while (event := await queue.get()) is not None:
-                yield event
+            while (following := await queue.get()) is not None:
+                yield following
         finally:
             self._queues.remove(queue)
 
@@ -168,6 +168,3 @@ class Moving(Generic[R]):
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-
-
-__all__ = ["Done", "Moving", "Speed"]

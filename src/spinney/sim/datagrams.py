@@ -7,16 +7,15 @@ Everything else goes by `transmit`.
 
 from __future__ import annotations
 
-import contextvars
 import errno
 import ipaddress
 from collections.abc import Sequence
-from heapq import heappush
 from typing import TYPE_CHECKING, Any
 
 from spinney.net.host import Address, Buffer, Datagram, DatagramOptions, DatagramReceiver
 from spinney.sim import multicast
 from spinney.sim.links import LOST, TWICE, Pipe
+from spinney.sim.loop import BUCKETS_PER_S
 from spinney.sim.segments import Attachment, Packet, Segment
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class SimDatagrams:
         world = host.world
         self._world = world
         self._loop = world.loop
-        self._heap = world.loop.heap
+        self._buckets = world.loop.buckets
         self._sequence = world.loop.sequence
         self._receiver: DatagramReceiver | None = receiver
         self._received = receiver.datagrams_received
@@ -83,8 +82,8 @@ class SimDatagrams:
         self._source = (own, self.local_address[1]) if wild else self.local_address
         self.profile = attachment.profile
         self._ways = attachment.ways
+        self._near = attachment.segment.quick6 if self._six else attachment.segment.quick4
         place: Segment | None = attachment.segment
-        self._near = place.quick6 if self._six else place.quick4
         while place is not None:
             quick = place.quick6 if self._six else place.quick4
             if quick.setdefault(self._source, self) is self:
@@ -108,15 +107,13 @@ class SimDatagrams:
         if data.__class__ is not bytes:
             data = bytes(data)
         if fate >= 0.0:
-            heappush(
-                self._heap,
-                [
-                    self._loop.now + fate,
-                    self._sequence(),
-                    target.arrived,
-                    (data, self._source, remote),
-                ],
-            )
+            when = self._loop.now + fate
+            entry = [when, self._sequence(), target.arrived, (data, self._source, remote)]
+            bucket = self._buckets.get(int(when * BUCKETS_PER_S))
+            if bucket is None:
+                self._loop.place(entry)
+            else:
+                bucket.append(entry)
         elif fate == TWICE:
             fates = self._ways[target.profile].fates
             for _ in range(2):

@@ -7,7 +7,7 @@ import gc
 import sys
 from asyncio import events
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spinney.sim.loop import SimLoop
@@ -26,48 +26,6 @@ class Stalled(SimulationError):
 
 class Livelock(SimulationError):
     """Callbacks run without end and the clock never moves."""
-
-
-class NotSimulated(NotImplementedError):
-    """A part of asyncio that a simulated world does not have."""
-
-    def __init__(self, name: str, instead: str) -> None:
-        super().__init__(f"the simulator's event loop has no {name}: use {instead}")
-
-
-REFUSED = {
-    "the host's streams (host.connect, host.listen)": (
-        "create_connection create_server create_unix_connection create_unix_server "
-        "connect_accepted_socket sock_connect sock_accept sock_recv sock_recv_into "
-        "sock_sendall sock_sendfile sendfile start_tls"
-    ),
-    "the host's datagrams (host.open_datagrams)": (
-        "create_datagram_endpoint sock_recvfrom sock_recvfrom_into sock_sendto"
-    ),
-    "the host's names (host.resolve)": "getaddrinfo getnameinfo",
-    "callbacks: there are no file descriptors": (
-        "add_reader remove_reader add_writer remove_writer connect_read_pipe connect_write_pipe"
-    ),
-    "tasks that the world starts and stops": (
-        "add_signal_handler remove_signal_handler subprocess_exec subprocess_shell"
-    ),
-    "host.work(function, ...)": "run_in_executor set_default_executor",
-}
-
-
-def refuse(loop: type[SimLoop]) -> None:
-    """Gives the loop class a method that raises `NotSimulated` for each name in `REFUSED`."""
-    for instead, names in REFUSED.items():
-        for name in names.split():
-            setattr(loop, name, _refusal(name, instead))
-
-
-def _refusal(name: str, instead: str) -> Any:
-    def refused(self: SimLoop, *args: object, **kwargs: object) -> NoReturn:
-        raise NotSimulated(name, instead)
-
-    refused.__name__ = name
-    return refused
 
 
 class Entered:

@@ -103,6 +103,11 @@ class SimHost:
                     segment.owners[host] = self._loopback
         return self._loopback
 
+    @property
+    def address(self) -> str:
+        """The first address of the first interface."""
+        return self.attachments[0].addresses[0][0]
+
     def owns(self, address: str) -> bool:
         """Is this one of the machine's addresses (loopback included)?"""
         if address.startswith("127.") or address == "::1":

@@ -1,9 +1,10 @@
 """`SimLoop`: an asyncio event loop whose clock jumps to the next event.
 
-Everything that waits is a list `[when, sequence, callback, args]` in one heap, or a pair in
-the deque of what is ready; tasks and futures are asyncio's own, in C.  The loop never
-sleeps: when nothing is ready it moves its clock to the earliest event.  Its order depends
-on the numbers in the heap alone, so that one seed gives one run (docs/decisions/simulator.md).
+Everything that waits is a list `[when, sequence, callback, args]`, in a calendar of buckets
+of about a millisecond; the bucket that is due becomes a small heap.  What is ready is a pair in
+a deque; tasks and futures are asyncio's own, in C.  The loop never sleeps: when nothing is
+ready it moves its clock to the earliest event.  Its order depends on (when, sequence) alone,
+so that one seed gives one run (docs/decisions/simulator.md).
 
 What has no meaning here (`add_reader`, signals, subprocesses, sockets, threads) raises
 `NotSimulated`.
@@ -18,11 +19,12 @@ import itertools
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import Any, TypeVar
 
 from spinney.sim import guards
-from spinney.sim.guards import Livelock, NotSimulated, SimulationError, Stalled
+from spinney.sim.guards import Livelock, SimulationError, Stalled
+from spinney.sim.refused import NotSimulated, Refusing
 
 T = TypeVar("T")
 Entry = list[Any]
@@ -36,8 +38,11 @@ EVENTS_PER_COLLECTION = 100_000
 """Cycles are collected after so many events, not after so many allocations: the moment then
 depends on the run alone, and a finalizer cannot make two runs differ."""
 
-CANCELLED_SHARE_MINIMUM = 4096
-"""Cancelled timers stay in the heap until there are so many and they are half of it."""
+BUCKETS_PER_S = 1024
+"""Buckets of the calendar in a virtual second."""
+
+FEWEST_SWEPT = 16_384
+"""Cancelled timers stay in the calendar until they are due, or so many and half of it."""
 
 current_host: contextvars.ContextVar[Any] = contextvars.ContextVar("current_host", default=None)
 """The simulated host whose code runs: what it starts dies with it."""
@@ -63,7 +68,7 @@ class Ready(Entry):
 
 
 class Timer(Entry):
-    """A handle for `call_at`: `[when, sequence, callback, args, loop]`, lives in the heap."""
+    """A handle for `call_at`: `[when, sequence, callback, args, loop]`, lives in the calendar."""
 
     __slots__ = ()
 
@@ -71,7 +76,7 @@ class Timer(Entry):
         if self[2] is not _nothing:
             self[2] = _nothing
             self[3] = ()
-            self[4]._cancelled += 1
+            self[4].cancelled += 1
 
     def cancelled(self) -> bool:
         return self[2] is _nothing
@@ -101,12 +106,14 @@ class SimTask(asyncio.Task[Any]):
         return self.number
 
 
-class SimLoop(asyncio.AbstractEventLoop):
+class SimLoop(Refusing):
     """The loop.  `push` is the simulator's own way in; the rest is asyncio's."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.heap: list[Entry] = []
+        self.buckets: dict[int, list[Entry]] = {}
+        self.cancelled = 0
         self.sequence = itertools.count().__next__
         self.task_numbers = itertools.count(1)
         self.events = 0
@@ -115,7 +122,9 @@ class SimLoop(asyncio.AbstractEventLoop):
         self.collect_every: int | None = EVENTS_PER_COLLECTION
         self.housekeeping: list[Callable[[], object]] = []
         self._ready: deque[Any] = deque()
-        self._cancelled = 0
+        self._keys: list[int] = []
+        self._key = -1
+        self._sweep_at = FEWEST_SWEPT
         self._stopping = False
         self._running = False
         self._closed = False
@@ -133,8 +142,21 @@ class SimLoop(asyncio.AbstractEventLoop):
     def push(self, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> Entry:
         """Runs `callback(*args)` at `when`, without a context: the simulator's own events."""
         entry: Entry = [when, self.sequence(), callback, args]
-        heappush(self.heap, entry)
+        bucket = self.buckets.get(int(when * BUCKETS_PER_S))
+        if bucket is None:
+            self.place(entry)
+        else:
+            bucket.append(entry)
         return entry
+
+    def place(self, entry: Entry) -> None:
+        """Puts an entry where no bucket is open yet: a new one, or the heap if it is due."""
+        key = int(entry[0] * BUCKETS_PER_S)
+        if key <= self._key:
+            heappush(self.heap, entry)
+        else:
+            self.buckets[key] = [entry]
+            heappush(self._keys, key)
 
     def call_soon(  # type: ignore[override]
         self,
@@ -158,7 +180,11 @@ class SimLoop(asyncio.AbstractEventLoop):
         if context is None:
             context = self._inherit()
         timer = Timer((when, self.sequence(), context.run, (callback, *args), self))
-        heappush(self.heap, timer)
+        bucket = self.buckets.get(int(when * BUCKETS_PER_S))
+        if bucket is None:
+            self.place(timer)
+        else:
+            bucket.append(timer)
         return timer
 
     def call_later(  # type: ignore[override]
@@ -170,8 +196,13 @@ class SimLoop(asyncio.AbstractEventLoop):
     ) -> Timer:
         if context is None:
             context = self._inherit()
-        timer = Timer((self.now + delay, self.sequence(), context.run, (callback, *args), self))
-        heappush(self.heap, timer)
+        when = self.now + delay
+        timer = Timer((when, self.sequence(), context.run, (callback, *args), self))
+        bucket = self.buckets.get(int(when * BUCKETS_PER_S))
+        if bucket is None:
+            self.place(timer)
+        else:
+            bucket.append(timer)
         return timer
 
     def call_soon_threadsafe(  # type: ignore[override]
@@ -292,7 +323,7 @@ class SimLoop(asyncio.AbstractEventLoop):
                         callback(*args)
                     if self._stopping:
                         return True
-                if not heap:
+                if not heap and not self._load():
                     return True
                 when = heap[0][0]
                 if when > self.now:
@@ -300,8 +331,6 @@ class SimLoop(asyncio.AbstractEventLoop):
                         return True
                     self.now = when
                     rounds = 0
-                    if self._cancelled > CANCELLED_SHARE_MINIMUM:
-                        self._sweep()
                 else:
                     rounds += 1
                     if rounds > ROUNDS_AT_ONE_INSTANT * 16:
@@ -310,7 +339,7 @@ class SimLoop(asyncio.AbstractEventLoop):
                 callback = entry[2]
                 left -= 1
                 if callback is _nothing:
-                    self._cancelled -= 1
+                    self.cancelled -= 1
                 else:
                     callback(*entry[3])
                     if self._stopping:
@@ -319,22 +348,38 @@ class SimLoop(asyncio.AbstractEventLoop):
         finally:
             self.events += budget - left
 
+    def _load(self) -> bool:
+        """Makes the earliest bucket the heap; False if there is none."""
+        if self.cancelled > self._sweep_at:
+            self._sweep()
+        while self._keys:
+            self._key = heappop(self._keys)
+            bucket = self.buckets.pop(self._key)
+            live = [entry for entry in bucket if entry[2] is not _nothing]
+            self.cancelled -= len(bucket) - len(live)
+            if live:
+                live.sort()
+                self.heap[:] = live
+                return True
+        return False
+
     def _sweep(self) -> None:
-        """Takes cancelled timers out once they are half of the heap."""
-        heap = self.heap
-        if self._cancelled * 2 > len(heap):
-            heap[:] = [entry for entry in heap if entry[2] is not _nothing]
-            heapify(heap)
-            self._cancelled = 0
+        """Takes cancelled timers out of the calendar before they are due, if they are many."""
+        total = sum(map(len, self.buckets.values()))
+        if self.cancelled * 2 > total:
+            for bucket in self.buckets.values():
+                bucket[:] = [entry for entry in bucket if entry[2] is not _nothing]
+            self.cancelled = sum(1 for entry in self.heap if entry[2] is _nothing)
+            total = sum(map(len, self.buckets.values()))
+        self._sweep_at = max(FEWEST_SWEPT, total // 2)
 
     def drop_entries_of(self, host: object) -> None:
         """Forgets every timer and ready callback that a host's code asked for: it is dead."""
-        heap = self.heap
-        kept = [entry for entry in heap if not _belongs(entry[2], host)]
-        if len(kept) != len(heap):
-            heap[:] = kept
-            heapify(heap)
-            self._cancelled = sum(1 for entry in heap if entry[2] is _nothing)
+        for entries in (self.heap, *self.buckets.values()):
+            for entry in entries:
+                if _belongs(entry[2], host):
+                    entry[2], entry[3] = _nothing, ()
+                    self.cancelled += 1
         for handle in self._ready:
             if _belongs(handle[0], host) and not guards.is_task_step(handle[1][0]):
                 handle[0], handle[1] = _nothing, ()
@@ -354,6 +399,8 @@ class SimLoop(asyncio.AbstractEventLoop):
     def close(self) -> None:
         self._closed = True
         self.heap.clear()
+        self.buckets.clear()
+        self._keys.clear()
         self._ready.clear()
 
     async def shutdown_asyncgens(self) -> None:
@@ -413,6 +460,3 @@ class SimLoop(asyncio.AbstractEventLoop):
 def _belongs(callback: Any, host: object) -> bool:
     context = getattr(callback, "__self__", None)
     return isinstance(context, contextvars.Context) and context.get(current_host) is host
-
-
-guards.refuse(SimLoop)
