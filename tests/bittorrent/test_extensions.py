@@ -177,6 +177,10 @@ def test_false_sizes_and_silence_do_not_keep_the_truth_out() -> None:
     assert {key for key, _ in later} == {9}
     for key, piece in later:
         fetch.received(key, piece, honest(piece))
+    for key, piece in fetch.requests(17.0) + fetch.requests(18.0):
+        fetch.received(key, piece, honest(piece))
+    for key, piece in fetch.requests(19.0):
+        fetch.received(key, piece, honest(piece))
     assert fetch.info_bytes == INFO
 
 

@@ -158,9 +158,6 @@ class TransferFeed:
         self.pending_bytes += length
         out.append((opened.piece, begin, length))
 
-    def holds_block(self, opened: Open, block: int) -> bool:
-        return opened.key + block in self._asked
-
     def rate(self, now: float) -> float:
         """Bytes a second that this source brought lately; 0.0 while unknown."""
         if self._rate_since is None:
@@ -209,8 +206,12 @@ class TransferFeed:
         """With nothing reserved any more, a piece is free for others to finish."""
         if opened.owner is not self or self._transfer.leases.holder(opened.piece) is self:
             return
-        if not any(self in row for row in opened.askers):
+        if not self.fetches(opened):
             self._transfer.disown(opened)
+
+    def fetches(self, opened: Open) -> bool:
+        """Has it reserved any block of this piece?"""
+        return any(self in row for row in opened.askers)
 
     # -- bringing -----------------------------------------------------------------------
 
