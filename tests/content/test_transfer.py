@@ -72,8 +72,9 @@ async def test_one_source_fills_the_folder(content: Content, tmp_path: Path) -> 
     for entry, data in zip(content.files, content.data, strict=True):
         assert tmp_path.joinpath(*entry.path).read_bytes() == data
         if entry.length:
-            assert bytes(await transfer.read(entry.offset, min(entry.length, 20_000))) == (
-                data[:20_000]
+            assert (
+                bytes(await transfer.read(entry.offset, min(entry.length, 20_000)))
+                == (data[:20_000])
             )
     await transfer.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == [content.files[0].path[0]]

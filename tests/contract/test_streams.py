@@ -327,9 +327,7 @@ def test_h15_tls(machines: Machines) -> None:
 
         listener = await machines.b.listen(factory, (machines.four[1], 0), tls=server)
         address = listener.addresses[0]
-        _, here = await machines.a.connect(
-            Recorder, address, tls=trusting, server_name=SERVER_NAME
-        )
+        _, here = await machines.a.connect(Recorder, address, tls=trusting, server_name=SERVER_NAME)
         assert here.transport.get_extra_info("peername") == address
         assert here.transport.get_extra_info("ssl_object") is not None
         here.transport.write(MUCH)
