@@ -49,6 +49,7 @@ class Getting(SwarmMoving[Done]):
         self._given = given
         self._on_preparing = on_preparing
         self._selection: list[int] = []
+        self._output: Output | None = None
         self._descriptor = opened.descriptor
         if opened.descriptor is not None:  # so that wrong wishes are told at once
             self._output = self._choose(opened.descriptor)
@@ -87,10 +88,11 @@ class Getting(SwarmMoving[Done]):
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
         descriptor = self._descriptor or await self._describe()
         output = self._output
+        assert output is not None
         transfer = Transfer(
             self._host,
             descriptor,
-            make_sink(self._peer, descriptor, output, self._selection),
+            make_sink(self._host, descriptor, output),
             settings=TransferSettings(in_order=self._options.get("sequential", False)),
         )
         if len(self._selection) < len(descriptor.files):
@@ -121,7 +123,10 @@ class Getting(SwarmMoving[Done]):
 
     async def _join(self, private: bool) -> None:
         sources: list[PeerSource] = await self._peer.sources(
-            self._opened.trackers, self._options, private=private
+            self._opened.magnet.swarm_hashes,
+            self._opened.trackers,
+            self._options,
+            private=private,
         )
         self._swarm = self._peer.node.add(
             self._opened.magnet.swarm_hashes,

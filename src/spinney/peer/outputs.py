@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from spinney.content.descriptor import Descriptor
+from spinney.content.sinks import Sink
+from spinney.content.store import FolderStore
 from spinney.errors import NotFoundError, NotWritableError, UsageError
-from spinney.net.host import Storage
+from spinney.net.host import Host, Storage
 
 STANDARD_OUTPUT = "-"
 
@@ -63,3 +66,11 @@ def choose_output(
 
 def _join(base: str, *parts: str) -> str:
     return "/".join([base if base != "/" else "", *parts])
+
+
+def make_sink(host: Host, descriptor: Descriptor, output: Output) -> Sink:
+    """The content's own noun for each kind of output."""
+    if output.kind == "file":
+        folder, _, name = output.path.rpartition("/")
+        return FolderStore(host.storage, descriptor, folder or ".", single_name=name)
+    return FolderStore(host.storage, descriptor, output.path)
