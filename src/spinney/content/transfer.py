@@ -157,6 +157,8 @@ class Transfer:
         try:
             await self._take_over(check, trust, progress)
             await self._make_room()
+            if self.sink.writable and not self.complete:
+                await self.keeper.keep()  # from now on what lies here is known to be ours
             await self.finish_files()
         except BaseException:
             await self.host.work(self._close_sink, False)
