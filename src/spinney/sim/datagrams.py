@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -166,12 +167,12 @@ class SimDatagrams:
     def _send_carefully(self, data: bytes, remote: Address) -> None:
         if not self.is_open:
             return
-        if len(data) > LARGEST_DATAGRAM_BYTES or (":" in remote[0]) is not self._six:
+        error = _wrong(data, remote, self._six)
+        if error is not None:
             self.dropped += 1
-            code = errno.EMSGSIZE if len(data) > LARGEST_DATAGRAM_BYTES else errno.EAFNOSUPPORT
-            self._loop.call_soon(self._report, OSError(code, errno.errorcode[code]))
+            self._loop.call_soon(self._report, error)
             return
-        if ipaddress.ip_address(remote[0].partition("%")[0]).is_multicast:
+        if multicast.is_group(remote[0].partition("%")[0]):
             multicast.send(self, data, remote)
             return
         attachment, own = self.host.way_out(self.local_address[0], remote[0])
@@ -231,6 +232,23 @@ class SimDatagrams:
         multicast.leave_all(self)
         self.host.unbind(self)
         self._receiver = None
+
+
+def _wrong(data: bytes, remote: Address, six: bool) -> OSError | None:
+    """What the system would say of a datagram that cannot be sent at all."""
+    code = 0
+    try:
+        family = ipaddress.ip_address(remote[0].partition("%")[0]).version
+    except ValueError:
+        code = errno.EINVAL
+    else:
+        if (family == 6) is not six:
+            code = errno.EAFNOSUPPORT
+        elif not 0 < remote[1] < 65_536:
+            code = errno.EINVAL
+        elif len(data) > LARGEST_DATAGRAM_BYTES:
+            code = errno.EMSGSIZE
+    return OSError(code, os.strerror(code)) if code else None
 
 
 def transmit(world: World, origin: Attachment, packet: Packet) -> bool:

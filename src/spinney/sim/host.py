@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple
 
 from spinney.errors import NetworkError, PortTakenError, ResolveError
 from spinney.net.host import Address, DatagramOptions, DatagramReceiver, Interface
-from spinney.sim import connecting
+from spinney.sim import connecting, multicast
 from spinney.sim.datagrams import SimDatagrams
 from spinney.sim.links import LOOPBACK, Link
 from spinney.sim.loop import current_host
@@ -270,6 +270,7 @@ class SimHost:
         options: DatagramOptions = DatagramOptions(),  # noqa: B008 (frozen)
     ) -> SimDatagrams:
         self.must_be_up()
+        multicast.check_options(self, options)
         address = self.bind("udp", local, options.reuse_address or options.reuse_port)
         socket = SimDatagrams(self, receiver, address, options)
         self.sockets.setdefault(address, []).append(socket)
