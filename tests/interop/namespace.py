@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
+from spinney.net.host import Interface
 from spinney.net.live import LiveHost
 
 _CLONE_NEWNET = 0x40000000
@@ -133,6 +134,10 @@ class _HostInside(LiveHost):
     def make_socket(self, family: int, kind: int) -> Any:
         with self._namespace.entered():
             return super().make_socket(family, kind)
+
+    def interfaces(self) -> list[Interface]:
+        with self._namespace.entered():
+            return super().interfaces()
 
     async def connect(self, factory: Any, remote: Any, **options: Any) -> Any:
         if self._address is not None and options.get("local") is None and ":" not in remote[0]:

@@ -125,7 +125,7 @@ class Choker:
 
         def in_turn(peer: ChokerPeer) -> tuple[float, ...]:
             had_its_turn = peer.unchoked and now - peer.unchoked_at >= SEED_TURN_S
-            rank = 0.0 if peer.unchoked and not had_its_turn else 1.0
+            rank = 2.0 if had_its_turn else 0.0 if peer.unchoked else 1.0
             return (rank, peer.unchoked_at, float(peer.key))
 
         return in_turn

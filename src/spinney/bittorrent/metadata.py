@@ -132,8 +132,10 @@ class MetadataFetch:
                     peer.refusals += 1
         self._forget_useless()
         for peer in self._peers.values():
+            if peer.refusals >= MAX_REFUSALS:
+                continue
             attempt = self._attempt(peer.size_bytes)
-            if attempt is None or peer.refusals >= MAX_REFUSALS:
+            if attempt is None:
                 continue
             if attempt.alone is not None and attempt.alone != peer.key:
                 continue

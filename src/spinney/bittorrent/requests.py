@@ -17,12 +17,12 @@ from spinney.bittorrent.meter import Meter
 CUSHION_S = 0.3
 FLOOR_BYTES = 2 * BLOCK_BYTES
 """Never fewer than two blocks: one on its way while the next is asked for."""
-FIRST_BYTES = 8 * BLOCK_BYTES
+FIRST_BYTES = 4 * BLOCK_BYTES
 CEILING_BYTES = 8 << 20
 """At 1 GB/s this is 8 ms of data: more only fills socket buffers."""
 DEFAULT_PEER_LIMIT = 250
 """Requests that a peer takes if it does not tell (`reqq` of BEP 10)."""
-RATE_MEMORY_S = 1.0
+RATE_MEMORY_S = 0.5
 FORGET_DELAY_S = 30.0
 
 MIN_TIMEOUT_S = 10.0
@@ -38,8 +38,11 @@ class RequestQueue:
         "_delay_at",
         "_last_block_at",
         "_meter",
+        "_probe_at",
+        "_probe_left_bytes",
         "delay_s",
         "peer_limit",
+        "starting",
         "target_bytes",
     )
 
@@ -51,6 +54,10 @@ class RequestQueue:
         self._asked_idle_at: float | None = None
         self._last_block_at = now
         self._meter = Meter(now, RATE_MEMORY_S)
+        self._probe_at: float | None = None
+        self._probe_left_bytes = 0
+        self.starting = True
+        """Doubling, until a request waits longer than delay and cushion for its block."""
 
     def asked(self, now: float, pending_before_bytes: int) -> None:
         """Requests were sent while `pending_before_bytes` were still to come."""
@@ -58,6 +65,9 @@ class RequestQueue:
             self._asked_idle_at = now
             self._last_block_at = now
             self._meter.restart(now)
+        if self._probe_at is None:
+            self._probe_at = now
+            self._probe_left_bytes = pending_before_bytes + 1
 
     def received(self, now: float, length_bytes: int) -> None:
         """Blocks came (once for a batch)."""
@@ -66,13 +76,25 @@ class RequestQueue:
             self._sample(now, now - self._asked_idle_at)
             self._asked_idle_at = None
         self._meter.add(now, length_bytes)
+        self._probe(now, length_bytes)
         wanted = self._meter.rate_bytes_per_s(now) * (self.delay_s + CUSHION_S)
-        if wanted > self.target_bytes:
-            self.target_bytes = int(min(wanted, self.target_bytes + length_bytes))
+        if self.starting or wanted > self.target_bytes:
+            grown = self.target_bytes + length_bytes
+            self.target_bytes = grown if self.starting else int(min(wanted, grown))
         else:
             self.target_bytes = int(max(wanted, self.target_bytes - length_bytes))
         ceiling = min(CEILING_BYTES, self.peer_limit * BLOCK_BYTES)
         self.target_bytes = max(FLOOR_BYTES, min(self.target_bytes, ceiling))
+
+    def _probe(self, now: float, length_bytes: int) -> None:
+        """Follows one request to its block: how long does a full queue take?"""
+        if self._probe_at is None:
+            return
+        self._probe_left_bytes -= length_bytes
+        if now - self._probe_at > self.delay_s + CUSHION_S:
+            self.starting = False
+        if self._probe_left_bytes <= 0:
+            self._probe_at = None
 
     def _sample(self, now: float, delay_s: float) -> None:
         old = self._delay_at is None or now - self._delay_at > FORGET_DELAY_S
@@ -104,4 +126,6 @@ class RequestQueue:
 
     def shrink(self) -> None:
         """After a time limit: ask for little until the peer answers again."""
+        self.starting = False
+        self._probe_at = None
         self.target_bytes = FLOOR_BYTES

@@ -14,6 +14,7 @@ from hashlib import sha256
 from spinney.content.descriptor import Descriptor
 from spinney.content.handles import Handles
 from spinney.content.layout import Layout
+from spinney.content.resume import LIMITS
 from spinney.errors import (
     ChangedFileError,
     DiskFullError,
@@ -27,8 +28,6 @@ from spinney.net.host import File, FileInfo, Storage
 PART_SUFFIX = ".part"
 MAX_NAME_BYTES = 255
 """The longest name of one file that common file systems take."""
-MAX_RECORD_BYTES = 64 << 20
-"""A resume record is smaller: 2 million pieces and 1 million files make 30 MB."""
 
 
 def fitted(name: str, suffix: str) -> str:
@@ -151,7 +150,7 @@ class FolderStore:
         except NotFoundError:
             return None
         try:
-            return file.read(0, min(file.size(), MAX_RECORD_BYTES))
+            return file.read(0, min(file.size(), LIMITS.length_bytes))
         finally:
             file.close()
 

@@ -22,6 +22,7 @@ from spinney.content.leases import Leases
 from spinney.content.openpiece import BLOCK_BYTES, OpenPiece
 from spinney.content.picker import DEFAULT_PRIORITY, Picker
 from spinney.content.pieces import Bitfield
+from spinney.content.pipe import Pouring
 from spinney.content.resume import decode_record
 from spinney.content.sinks import Sink
 from spinney.content.source import Feed, Policy, Source, TransferLike
@@ -114,6 +115,7 @@ class Transfer:
         """Pieces in progress that nobody is fetching."""
         self.intake = Intake(self)
         self.keeper = Keeper(self)
+        self.pouring = Pouring(self)
         self.cache = SpanCache(self.piece_length, settings.cache_bytes)
         self.running = False
         self.failure: StorageError | None = None
@@ -121,7 +123,7 @@ class Transfer:
         """Counts whatever may give an idle source something to do."""
         self._policy: Policy = policy or _Everything()
         self._free_policy = policy is None
-        self._blocks_per_piece = max(1, -(-self.piece_length // BLOCK_BYTES))
+        self.blocks_per_piece = max(1, -(-self.piece_length // BLOCK_BYTES))
         self._max_open = max(MIN_OPEN_PIECES, settings.open_bytes // max(1, self.piece_length))
         self._tallies: dict[str, Tally] = {}
         self._blamed: dict[str, None] = {}
@@ -160,7 +162,7 @@ class Transfer:
             await self.host.work(self._close_sink, False)
             raise
         self.running = True
-        self._check_complete()
+        self.check_complete()
         self.changed()
 
     async def _take_over(self, check: bool, trust: bool, progress: Progress | None) -> None:
@@ -188,7 +190,8 @@ class Transfer:
         for piece in good:
             self.keeper.durable.add(piece)
             self._mark(piece)
-        zeros = [p for p in self.needed if not layout.content_bytes(*self._extent(p))]
+        zeros = [] if layout.solid else list(self.needed)
+        zeros = [piece for piece in zeros if not layout.content_bytes(*self._extent(piece))]
         for piece in zeros:  # nothing but padding: known, not fetched
             if self.descriptor.check_piece(piece, bytes(self.descriptor.piece_bytes(piece))):
                 self._mark(piece)
@@ -233,7 +236,8 @@ class Transfer:
                 timer.cancel()
         await self.keeper.stop()
         try:
-            if self.sink.writable:
+            await self.pouring.stop()
+            if self.sink.writable and not self.sink.in_order:
                 await self.keeper.keep(clean=True)
         except StorageError as error:
             if self.failure is None:
@@ -263,6 +267,13 @@ class Transfer:
     @property
     def left_bytes(self) -> int:
         return self._left_bytes
+
+    def readable(self, piece: int) -> bool:
+        """Can a verified piece be served?  Always, but for an output that keeps nothing: then
+        only while it is in memory."""
+        if piece not in self.have:
+            return False
+        return not self.sink.in_order or self.cached(piece * self.piece_length, 1) is not None
 
     def availability(self) -> float:
         return self.picker.availability()
@@ -361,7 +372,7 @@ class Transfer:
             piece,
             offset,
             length,
-            piece * self._blocks_per_piece,
+            piece * self.blocks_per_piece,
             self.cache.take_buffer(),
             self.sink.layout.padding(offset, length),
         )
@@ -380,7 +391,7 @@ class Transfer:
             return None
         if self.in_order and self.window_is_hard and piece not in self.window():
             return None
-        return self.begin(piece, self.leases.holder(piece) or (feed if feed.suspected else None))
+        return self.begin(piece, self.leases.holder(piece))
 
     def adopt(self, opened: Open, feed: TransferFeed) -> None:
         """`feed` fetches this piece from now on."""
@@ -396,7 +407,7 @@ class Transfer:
             return
         if opened.solo:
             self._abandon(opened)
-        elif not opened.segments() and opened.asked_of_nobody():
+        elif opened.untouched:
             self.reopen(opened)
         else:
             self.orphans[opened.piece] = opened
@@ -404,6 +415,7 @@ class Transfer:
 
     def _abandon(self, opened: Open) -> None:
         """An attempt that had to be one sender's alone has ended early: as evidence it stays."""
+        assert opened.asked_of_nobody(), "whole pieces alone"
         segments = opened.segments()
         prints = [fingerprint(opened.view[a:b]) for a, b, _ in cut(segments)]
         self.reopen(opened)
@@ -447,6 +459,9 @@ class Transfer:
         opened, holder = self.open_pieces.get(piece), self.leases.holder(piece)
         if self.intake.holds(piece) or (opened is not None and opened.owner not in (None, feed)):
             return False
+        if opened is not None and opened.owner is None and not opened.untouched:
+            if opened.solo or feed.suspected:
+                return False
         if holder is None and opened is None:
             closed = sum(1 for each in self.leases if each not in self.open_pieces)
             if closed + len(self.open_pieces) + len(self.intake) >= self._max_open:
@@ -468,9 +483,8 @@ class Transfer:
         if opened is None:
             if piece in self.needed and not self.intake.holds(piece):
                 self.picker.offer(piece)
-        elif holder is not None and opened.owner is holder:
-            if not any(holder in row for row in opened.askers):
-                self.disown(opened)
+        elif holder is not None and opened.owner is holder and not holder.fetches(opened):
+            self.disown(opened)
         self.changed()
 
     def _watch_leases(self) -> None:
@@ -521,6 +535,8 @@ class Transfer:
         piece = opened.piece
         self._mark(piece)
         opened.view.release()
+        if self.sink.in_order:
+            self.pouring.add(piece, memoryview(opened.buffer)[: opened.length])
         self.cache.put(piece, 0, opened.buffer, opened.length)
         if self.sink.writable and not self.sink.in_order:
             self.keeper.written(piece, opened.length)
@@ -552,10 +568,12 @@ class Transfer:
             self._finished.update(dict.fromkeys(files))
             await self.host.work(self.sink.finish, files)
         if self.running:
-            self._check_complete()
+            self.check_complete()
 
-    def _check_complete(self) -> None:
-        if self.complete and not self._completed:
+    def check_complete(self, *, poured: bool = False) -> None:
+        """Tells, once, that everything wanted is verified and named (or poured)."""
+        whole = self.complete and (poured or self.pouring.empty)
+        if whole and not self._completed:
             self._completed = True
             callbacks, self._on_complete = self._on_complete, []
             for callback in callbacks:
@@ -575,7 +593,9 @@ class Transfer:
     def window(self) -> range:
         """The pieces that are wanted next, in order."""
         at, count = self._next_in_order, self.needed.size
-        while at < count and at not in self.needed:
+        if self.sink.in_order:
+            at = self.pouring.next
+        while not self.sink.in_order and at < count and at not in self.needed:
             at += 1
         self._next_in_order = at
         ahead = max(MIN_OPEN_PIECES, self.settings.window_bytes // max(1, self.piece_length))
@@ -621,6 +641,9 @@ class Transfer:
             self._left_bytes += content
             if not self.intake.holds(piece) and self.leases.holder(piece) is None:
                 self.picker.offer(piece)
+
+    def file_wanted(self, number: int) -> bool:
+        return self._file_priority[number] > 0
 
     def _drop_unwanted(self, opened: Open) -> None:
         """A piece in progress is not wanted any more: what came of it is refused."""

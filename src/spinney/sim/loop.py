@@ -34,8 +34,11 @@ __all__ = ["Livelock", "NotSimulated", "SimLoop", "SimTask", "SimulationError", 
 ROUNDS_AT_ONE_INSTANT = 200_000
 """So many passes over the ready queue without the clock moving mean that somebody spins."""
 
-EVENTS_PER_COLLECTION = 100_000
-"""Cycles are collected after so many events, not after so many allocations: the moment then
+EVENTS_A_SPELL = 80_000
+"""The loop does its chores (folding the digest) after about so many events."""
+
+SPELLS_PER_COLLECTION = 4
+"""Cycles are collected after so many spells, not after so many allocations: the moment then
 depends on the run alone, and a finalizer cannot make two runs differ."""
 
 BUCKETS_PER_S = 1024
@@ -119,7 +122,8 @@ class SimLoop(Refusing):
         self.events = 0
         self.failures: list[dict[str, Any]] = []
         self.fail_on_error = True
-        self.collect_every: int | None = EVENTS_PER_COLLECTION
+        self.collects = True
+        self._spells = 0
         self.housekeeping: list[Callable[[], object]] = []
         self._ready: deque[Any] = deque()
         self._keys: list[int] = []
@@ -180,7 +184,10 @@ class SimLoop(Refusing):
         if context is None:
             context = self._inherit()
         timer = Timer((when, self.sequence(), context.run, (callback, *args), self))
-        bucket = self.buckets.get(int(when * BUCKETS_PER_S))
+        try:
+            bucket = self.buckets.get(int(when * BUCKETS_PER_S))
+        except OverflowError:  # infinity: never
+            return timer
         if bucket is None:
             self.place(timer)
         else:
@@ -198,7 +205,10 @@ class SimLoop(Refusing):
             context = self._inherit()
         when = self.now + delay
         timer = Timer((when, self.sequence(), context.run, (callback, *args), self))
-        bucket = self.buckets.get(int(when * BUCKETS_PER_S))
+        try:
+            bucket = self.buckets.get(int(when * BUCKETS_PER_S))
+        except OverflowError:  # infinity: never
+            return timer
         if bucket is None:
             self.place(timer)
         else:
@@ -217,7 +227,7 @@ class SimLoop(Refusing):
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
 
-    def create_task(  # type: ignore[override]
+    def create_task(
         self,
         coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
         *,
@@ -279,9 +289,8 @@ class SimLoop(Refusing):
         while True:
             if self._stopping:
                 return
-            budget = self.collect_every or EVENTS_PER_COLLECTION
             try:
-                finished = self._spin(limit, budget)
+                finished = self._spin(limit, EVENTS_A_SPELL)
             except SimulationError:
                 raise
             except Exception as error:
@@ -300,8 +309,9 @@ class SimLoop(Refusing):
                 raise Stalled(guards.who_waits(self))
             for chore in self.housekeeping:
                 chore()
-            if self.collect_every:
-                gc.collect(1 if self.events // budget % 16 else 2)
+            self._spells += 1
+            if self.collects and not self._spells % SPELLS_PER_COLLECTION:
+                gc.collect(1 if self._spells % (SPELLS_PER_COLLECTION * 8) else 2)
 
     def _spin(self, limit: float, budget: int) -> bool:
         """Runs about `budget` events; True when there is nothing more to do up to `limit`."""
