@@ -25,15 +25,20 @@ if TYPE_CHECKING:
 Open = OpenPiece["TransferFeed"]
 
 
+def may_take(transfer: Transfer, feed: TransferFeed, piece: int) -> bool:
+    """Has this source the piece, and may it be asked of it, as far as policy and leases go?"""
+    if piece not in feed.has or not transfer.allows(feed, piece):
+        return False
+    holder = transfer.leases.holder(piece)
+    return holder is None or holder is feed
+
+
 def usable(transfer: Transfer, feed: TransferFeed, opened: Open) -> bool:
     """May this source bring blocks of this piece in progress at all?"""
-    if opened.piece not in feed.has or not transfer.allows(feed, opened.piece):
-        return False
-    holder = transfer.leases.holder(opened.piece)
-    if holder is not None and holder is not feed:
+    if not may_take(transfer, feed, opened.piece):
         return False
     if opened.solo or feed.suspected:  # whole pieces alone
-        return opened.owner is feed or (opened.owner is None and not opened.segments())
+        return opened.owner is feed or (opened.owner is None and opened.untouched)
     return True
 
 
@@ -50,11 +55,15 @@ def choose(transfer: Transfer, feed: TransferFeed, pieces: Bitfield | None) -> O
         found = _in_order(transfer, feed, pieces)
         if found is not None or transfer.window_is_hard:
             return found
-    for opened in transfer.orphans.values():
-        fits = opened.free and (pieces is None or opened.piece in pieces)
-        if fits and usable(transfer, feed, opened):
+    for opened in list(transfer.orphans.values()):
+        if not opened.free or not (pieces is None or opened.piece in pieces):
+            continue
+        if usable(transfer, feed, opened):
             transfer.adopt(opened, feed)
             return opened
+        if opened.solo and may_take(transfer, feed, opened.piece):
+            transfer.disown(opened)  # pushed by one who promised nothing: begun anew
+            return transfer.begin(opened.piece, feed)
     if transfer.has_room:
         piece_or_none = transfer.picker.pick(
             feed.has,

@@ -308,8 +308,9 @@ class TransferFeed:
         if self._transfer.congested:
             return False
         if opened.solo or self.suspected:
-            if opened.owner is None and not opened.segments():
-                self._transfer.adopt(opened, self)
+            if opened.owner is None and opened.untouched:
+                # It stays among the orphans: who asks for it may take it over.
+                opened.owner, opened.solo = self, True
             if opened.owner is not self:
                 return False
         if len(opened.starts) + len(gaps) > MAX_SEGMENTS:
@@ -366,6 +367,9 @@ class TransferFeed:
         self.live = False
         self.give_lease_back(self._transfer.leases.of(self))
         self.give_back_all()
+        for opened in list(self._transfer.orphans.values()):
+            if opened.owner is self:
+                self._transfer.disown(opened)
 
     # -- accounting ---------------------------------------------------------------------
 

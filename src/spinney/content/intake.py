@@ -50,6 +50,10 @@ class Intake:
         """Is the piece full and waiting to be verified?"""
         return piece in self._held
 
+    def waiting(self) -> list[Open]:
+        """The full pieces that are not verified yet."""
+        return list(self._held.values())
+
     def __len__(self) -> int:
         return len(self._held)
 
@@ -157,13 +161,13 @@ class Intake:
     def keep(
         self, piece: int, segments: list[tuple[int, int, TransferFeed]], prints: list[bytes]
     ) -> None:
-        """Remembers an attempt until the piece passes; what must be forgotten counts as bad."""
+        """Remembers an attempt until the piece passes; what must be forgotten counts as refused."""
         attempt = [
             Record(start, end, feed, digest)
             for (start, end, feed), digest in zip(cut(segments), prints, strict=True)
         ]
         for record in self.evidence.add(piece, attempt):
-            record.sender.count_bad(record.end - record.start)
+            record.sender.count_refused(record.end - record.start)
 
     def _blame(self, opened: Open, ranges: list[tuple[int, int, TransferFeed]]) -> None:
         merged: list[tuple[int, int, TransferFeed]] = []

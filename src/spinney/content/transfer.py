@@ -391,7 +391,7 @@ class Transfer:
             return None
         if self.in_order and self.window_is_hard and piece not in self.window():
             return None
-        return self.begin(piece, self.leases.holder(piece) or (feed if feed.suspected else None))
+        return self.begin(piece, self.leases.holder(piece))
 
     def adopt(self, opened: Open, feed: TransferFeed) -> None:
         """`feed` fetches this piece from now on."""
@@ -407,7 +407,7 @@ class Transfer:
             return
         if opened.solo:
             self._abandon(opened)
-        elif not opened.segments() and opened.asked_of_nobody():
+        elif opened.untouched:
             self.reopen(opened)
         else:
             self.orphans[opened.piece] = opened
@@ -415,6 +415,7 @@ class Transfer:
 
     def _abandon(self, opened: Open) -> None:
         """An attempt that had to be one sender's alone has ended early: as evidence it stays."""
+        assert opened.asked_of_nobody(), "whole pieces alone"
         segments = opened.segments()
         prints = [fingerprint(opened.view[a:b]) for a, b, _ in cut(segments)]
         self.reopen(opened)
@@ -458,6 +459,9 @@ class Transfer:
         opened, holder = self.open_pieces.get(piece), self.leases.holder(piece)
         if self.intake.holds(piece) or (opened is not None and opened.owner not in (None, feed)):
             return False
+        if opened is not None and opened.owner is None and not opened.untouched:
+            if opened.solo or feed.suspected:
+                return False
         if holder is None and opened is None:
             closed = sum(1 for each in self.leases if each not in self.open_pieces)
             if closed + len(self.open_pieces) + len(self.intake) >= self._max_open:

@@ -18,7 +18,7 @@ from spinney.peer.stopping import SeedWish
 if TYPE_CHECKING:
     from spinney.peer.peer import Peer
 
-PROGRESS_S = 1.0
+PROGRESS_S = 0.5
 """How often progress is told; often enough for people, cheap for programs."""
 HASHED_AT_ONCE = 1 << 20
 
@@ -159,10 +159,11 @@ class SwarmMoving(Moving[R]):
     async def _clean_up(self) -> None:
         if self._ticker is not None:
             self._ticker.cancel()
-        self._state = "stopped"
+        told, self._state = self._state in ("starting", "done"), "stopped"
         try:
             if self._swarm is not None:
-                self._tell_progress()
+                if not told:
+                    self._tell_progress()
                 await self._swarm.close()
         finally:
             self._peer.forget(self)

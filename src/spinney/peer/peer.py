@@ -20,6 +20,7 @@ from spinney.config import (
     ShareOptions,
     TransferOptions,
 )
+from spinney.content.pipe import Write
 from spinney.content.transfer import Transfer
 from spinney.errors import NetworkError, PortTakenError, UsageError
 from spinney.events import Done, Listener
@@ -186,9 +187,12 @@ class Peer:
         *,
         on_event: Listener | None = None,
         on_preparing: Preparing | None = None,
+        stream: Write | None = None,
         **options: Unpack[GetOptions],
     ) -> Getting:
         """Begins to fetch a magnet link, a `.torrent` or the URL of one; returns at once.
+
+        With the output `-`, `stream` is awaited with the bytes of the one file, in order.
 
         Raises what can be known at once: `DescriptorError`, `StorageError`, `UsageError`;
         `Getting.wait` raises the rest.
@@ -196,7 +200,7 @@ class Peer:
         await self.start()
         given = await resolve_peers(self.host, options.get("peers", ()))
         opened = await open_link(self.host, fspath(link))
-        getting = Getting(self, opened, fspath(output), options, given, on_preparing)
+        getting = Getting(self, opened, fspath(output), options, given, on_preparing, stream)
         if on_event is not None:
             getting.listen(on_event)
         self._running.append(getting)
