@@ -153,6 +153,11 @@ def test_no_pass_key_in_any_message() -> None:
                 typed=["http://127.0.0.1:1/s3cr3t/announce"],
             ).scrape([ONE])
         assert "s3cr3t" not in str(caught.value)
+        for url in ("http://me@127.0.0.1/s3cr3t/announce", "http://127.0.0.1:0/s3cr3t/announce"):
+            refused = RememberingSwarm(ONE, 1)
+            task = asyncio.create_task(TrackerSource(host, [[url]]).run(refused))
+            assert "s3cr3t" not in await refused.warned()
+            await ended(task)
         swarm = RememberingSwarm(ONE, 1)
         source = TrackerSource(
             host, [["http://127.0.0.1:1/s3cr3t/announce", "udp://t.example:1/s3cr3t"]]

@@ -161,6 +161,16 @@ class FolderStore:
             file.close()
 
     def save(self, record: bytes) -> None:
+        try:
+            self._save(record)
+        except DiskFullError:
+            # An older record would make the next start forget what was verified since: with
+            # none it checks everything.
+            self._storage.remove(self._path(self._record + "~"))
+            self._storage.remove(self._path(self._record))
+            raise
+
+    def _save(self, record: bytes) -> None:
         fresh = self._record + "~"
         file = self._storage.open(fresh, "create", beneath=self.folder)
         try:
@@ -207,9 +217,10 @@ class FolderStore:
         for number, ours in enumerate(good):
             size = self._stamps[number][0]
             if size > 0 and not ours and not self._overwrite:
+                place = self._path(self._place[number] or "")
                 raise NotWritableError(
-                    f"{self._path(self._place[number] or '')} exists and is something else: move it away, or choose "
-                    "another folder with -o"
+                    f"{place} exists and is something else: move it away, or choose another "
+                    "folder with -o"
                 )
 
     # -- writing ------------------------------------------------------------------------
