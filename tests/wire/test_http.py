@@ -284,6 +284,22 @@ def test_every_framing_of_a_body(data: bytes) -> None:
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("framing", [b"HTTP/1.0 200 OK\r\n\r\n", b"chunked"])
+def test_a_body_of_unknown_length_ends_at_the_bound(framing: bytes) -> None:
+    async def scene() -> None:
+        data = framing + b"x" * 300
+        if framing == b"chunked":
+            data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n12c\r\n" + b"x" * 300
+            data += b"\r\n0\r\n\r\n"
+        host, url, close = await replying(data)
+        assert len((await get(host, url, check=unguarded(host))).body) == 300
+        with pytest.raises(WireError, match="more than"):
+            await get(host, url, check=unguarded(host), max_body_bytes=299)
+        close()
+
+    asyncio.run(scene())
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     some.lists(
