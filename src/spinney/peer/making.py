@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from spinney import __version__
 from spinney.config import ShareOptions
 from spinney.content.descriptor import Descriptor
+from spinney.content.making import make_descriptor
+from spinney.content.shared import SharedFiles
 from spinney.content.sinks import Sink
-from spinney.content.store import FolderStore
 from spinney.content.transfer import Transfer
 from spinney.errors import (
     ChangedFileError,
@@ -65,15 +67,30 @@ async def describe_for_sharing(
         if opened.descriptor is None:
             raise UsageError(f"{given} is no .torrent: a magnet link does not list pieces")
         descriptor = opened.descriptor
-        sink = shared_files(host, descriptor, path)
+        paths = await host.work(locate, host.storage, descriptor, path)
+        sink = SharedFiles(host.storage, descriptor, paths)
         return Made(descriptor, sink, given, hashed=False)
-    raise NotImplementedError
+    made = await make_descriptor(
+        host,
+        plain_path(path),
+        version=options.get("format") or "hybrid",
+        piece_length=options.get("piece_length"),
+        private=bool(options.get("private")),
+        trackers=[[url] for url in dict.fromkeys(options.get("trackers", ()))],
+        comment=options.get("comment"),
+        created_by=f"Spinney {__version__}",
+        creation_date=int(host.wall_time()),
+        progress=on_preparing,
+    )
+    torrent = await write_torrent(host, made.descriptor, options.get("torrent_out"))
+    sink = SharedFiles(host.storage, made.descriptor, made.paths)
+    return Made(made.descriptor, sink, torrent, hashed=True, sha256=made.sha256)
 
 
-def shared_files(host: Host, descriptor: Descriptor, path: str) -> Sink:
-    files = locate(host.storage, descriptor, path)
-    folder, _, name = files[0].rpartition("/")
-    return FolderStore(host.storage, descriptor, folder or ".", single_name=name)
+def plain_path(path: str) -> str:
+    """Without `.` and doubled slashes, so that the last part is the name: `photos/.`, `x//`."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    return ("/" if path.startswith("/") else "") + "/".join(parts)
 
 
 async def write_torrent(host: Host, descriptor: Descriptor, wish: str | None) -> str:
@@ -81,7 +98,7 @@ async def write_torrent(host: Host, descriptor: Descriptor, wish: str | None) ->
 
     Raises `StorageError` rather than write over a file that is something else.
     """
-    path = wish or f"{descriptor.name}.torrent"
+    path = wish or f"{safe_name(descriptor)}.torrent"
     data = descriptor.encode()
 
     def write() -> None:
@@ -107,6 +124,11 @@ async def write_torrent(host: Host, descriptor: Descriptor, wish: str | None) ->
 
     await host.work(write)
     return path
+
+
+def safe_name(descriptor: Descriptor) -> str:
+    """The first part of its paths: `name` may hold what no file name may."""
+    return descriptor.files[0].path[0] if descriptor.files else descriptor.name
 
 
 def _same(host: Host, path: str, descriptor: Descriptor) -> bool:

@@ -20,10 +20,12 @@ from spinney.config import (
     ShareOptions,
     TransferOptions,
 )
+from spinney.content.pipe import Write
 from spinney.content.transfer import Transfer
 from spinney.errors import NetworkError, PortTakenError, UsageError
 from spinney.events import Done, Listener
 from spinney.net.address import format_address
+from spinney.net.bound import BoundHost
 from spinney.net.host import Host
 from spinney.net.limits import Bucket
 from spinney.peer.getting import Getting
@@ -49,7 +51,7 @@ class Peer:
     """
 
     def __init__(self, host: Host, settings: Settings = Settings()) -> None:
-        self.host = host
+        self.host: Host = host
         self.settings = settings
         self._node: BitTorrent | None = None
         self._lan: LanDiscovery | None = None
@@ -75,6 +77,7 @@ class Peer:
             return
         settings = self.settings
         self._listening = listening_addresses(self.host.interfaces(), settings.interface)
+        self.host = BoundHost(self.host, self._listening)
         if settings.port is not None:
             self._node = await self._listen(settings.port)
             return
@@ -186,9 +189,12 @@ class Peer:
         *,
         on_event: Listener | None = None,
         on_preparing: Preparing | None = None,
+        stream: Write | None = None,
         **options: Unpack[GetOptions],
     ) -> Getting:
         """Begins to fetch a magnet link, a `.torrent` or the URL of one; returns at once.
+
+        With the output `-`, `stream` is awaited with the bytes of the one file, in order.
 
         Raises what can be known at once: `DescriptorError`, `StorageError`, `UsageError`;
         `Getting.wait` raises the rest.
@@ -196,7 +202,7 @@ class Peer:
         await self.start()
         given = await resolve_peers(self.host, options.get("peers", ()))
         opened = await open_link(self.host, fspath(link))
-        getting = Getting(self, opened, fspath(output), options, given, on_preparing)
+        getting = Getting(self, opened, fspath(output), options, given, on_preparing, stream)
         if on_event is not None:
             getting.listen(on_event)
         self._running.append(getting)

@@ -8,6 +8,7 @@ await tracker.close()        # the state is written a last time
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from spinney.bittorrent.tracker.desk import Desk
 from spinney.bittorrent.tracker.keeper import Keeper, log, read_allowed
@@ -30,7 +31,8 @@ class Tracker:
     def __init__(self, host: Host, settings: TrackerSettings | None = None) -> None:
         self._host = host
         self.settings = settings or TrackerSettings()
-        self.state = TrackerState(self.settings.limits)
+        expiry_s = self.settings.interval_s * self.settings.expiry_intervals
+        self.state = TrackerState(replace(self.settings.limits, expiry_s=expiry_s))
         self.desk: Desk | None = None
         self._servers: list[HttpServer] = []
         self._task: asyncio.Task[None] | None = None
