@@ -22,7 +22,7 @@ from spinney.net.host import Rng
 MIN_WINDOW_PIECES = 2
 WINDOW_S = 1.0
 """A peer sees unasked pieces for this long at its rate: more than a round trip."""
-MIN_WINDOW_BYTES = 1 << 20
+MIN_WINDOW_BYTES = 2 << 20
 """Shown before a rate is known: what a fast peer asks for in its first moments."""
 IDLE_S = 10.0
 """A peer that asks for nothing of what it is shown loses its seat."""
