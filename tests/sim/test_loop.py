@@ -252,7 +252,10 @@ def test_a_world_whose_clock_stands_still_is_found() -> None:
         run(main())
 
 
-def test_events_that_call_each_other_at_one_instant_are_found() -> None:
+def test_events_that_call_each_other_at_one_instant_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("spinney.sim.loop.ROUNDS_AT_ONE_INSTANT", 10_000)
     loop = SimLoop()
 
     def again() -> None:
