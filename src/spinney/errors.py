@@ -14,7 +14,7 @@
     ├── NetworkError                the network or this machine's part in it
     │   ├── PortTakenError          somebody else listens there
     │   ├── ConnectError            nobody answered, or refused
-    │   ├── NoAnswerError           a call by datagram that nobody answered in time
+    │   ├── NoAnswerError           a call or request that nobody answered in time
     │   ├── ResolveError            a host name that does not resolve
     │   └── ForbiddenAddressError   the guard of outgoing addresses said no
     ├── RemoteError                 one remote peer or server, by what it said

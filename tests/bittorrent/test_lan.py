@@ -3,53 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 
+from bittorrent.swarms import RememberingSwarm
 from spinney.bittorrent import lan_messages as m
 from spinney.bittorrent.lan import LanDiscovery
 from spinney.errors import NetworkError
-from spinney.net.host import Address, DatagramOptions, DatagramReceiver
+from spinney.net.host import DatagramOptions, DatagramReceiver
 from spinney.net.live import LiveHost
 
 ONE, TWO = b"\x01" * 20, b"\x02" * 20
-
-
-class Swarm:
-    """The part of a swarm that a `PeerSource` sees, with a memory."""
-
-    peer_id = b"-SP0001-abcdefghijkl"
-    uploaded_bytes = 0
-    downloaded_bytes = 0
-    left_bytes: int | None = 1
-
-    def __init__(self, infohash: bytes, port: int, private: bool = False) -> None:
-        self.infohash = infohash
-        self.port = port
-        self.private = private
-        self.completed = asyncio.Event()
-        self.peers: list[Address] = []
-        self.sources: list[str] = []
-        self.warnings: list[str] = []
-        self.news = asyncio.Event()
-
-    def found(self, peers: Sequence[Address], source: str) -> None:
-        self.peers.extend(peers)
-        self.sources.append(source)
-        self.news.set()
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
-
-    async def hears_of(self, port: int, within_s: float = 5.0) -> Address:
-        async with asyncio.timeout(within_s):
-            while True:
-                for peer in self.peers:
-                    if peer[1] == port:
-                        return peer
-                self.news.clear()
-                await self.news.wait()
 
 
 async def open_lan(host: LiveHost) -> LanDiscovery:
@@ -73,8 +37,8 @@ def live(test) -> None:  # type: ignore[no-untyped-def]
 def test_two_programs_on_one_machine_find_each_other() -> None:
     async def scenario(host: LiveHost) -> None:
         first = await open_lan(host)
-        here, there = Swarm(ONE, 10001), Swarm(ONE, 10002)
-        other = Swarm(TWO, 10003)
+        here, there = RememberingSwarm(ONE, 10001), RememberingSwarm(ONE, 10002)
+        other = RememberingSwarm(TWO, 10003)
         tasks = [asyncio.create_task(first.run(here))]
         async with asyncio.timeout(5):
             while first.received == 0:
@@ -103,7 +67,7 @@ def test_two_programs_on_one_machine_find_each_other() -> None:
 def test_a_private_torrent_is_never_named() -> None:
     async def scenario(host: LiveHost) -> None:
         lan = await open_lan(host)
-        await asyncio.wait_for(lan.run(Swarm(ONE, 10001, private=True)), 1)
+        await asyncio.wait_for(lan.run(RememberingSwarm(ONE, 10001, private=True)), 1)
         assert lan.sent == 0
         assert "0 peers" in lan.tried()
         await lan.close()
@@ -114,7 +78,7 @@ def test_a_private_torrent_is_never_named() -> None:
 def test_garbage_itself_and_strangers_are_ignored() -> None:
     async def scenario(host: LiveHost) -> None:
         lan = await open_lan(host)
-        swarm = Swarm(ONE, 10001)
+        swarm = RememberingSwarm(ONE, 10001)
         task = asyncio.create_task(lan.run(swarm))
         while lan.received == 0:  # its own first announce, looped back
             await asyncio.sleep(0.01)
@@ -143,7 +107,7 @@ def test_garbage_itself_and_strangers_are_ignored() -> None:
 def test_the_end_of_a_torrent_is_the_end_of_its_announces() -> None:
     async def scenario(host: LiveHost) -> None:
         lan = await open_lan(host)
-        swarms = [Swarm(bytes([at]) * 20, 10001) for at in range(45)]
+        swarms = [RememberingSwarm(bytes([at]) * 20, 10001) for at in range(45)]
         tasks = [asyncio.create_task(lan.run(swarm)) for swarm in swarms]
         async with asyncio.timeout(5):
             while lan.sent < 3:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -113,7 +114,7 @@ def test_a_torrent_is_announced_at_once_and_every_five_minutes() -> None:
         assert nexts is not None
         assert plan.due(nexts - 0.001) == []
         now = nexts
-    gaps = [late - early for early, late in zip(times, times[1:], strict=False)]
+    gaps = [late - early for early, late in itertools.pairwise(times)]
     assert all(285 <= gap <= 315 for gap in gaps)
 
 
@@ -170,7 +171,7 @@ def test_answers_are_one_a_second_and_six_a_minute() -> None:
         if plan.due(now):
             answered.append(now)
     assert len(answered) == la.ANSWERS_PER_MINUTE
-    assert all(b - a >= 0.9 for a, b in zip(answered, answered[1:], strict=False))
+    assert all(b - a >= 0.9 for a, b in itertools.pairwise(answered))
 
 
 def test_a_flood_of_newcomers_is_not_believed_and_not_kept() -> None:

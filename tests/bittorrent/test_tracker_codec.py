@@ -307,8 +307,21 @@ values = st.recursive(
         st.lists(inner, max_size=5)
         | st.dictionaries(
             st.sampled_from(
-                [b"peers", b"peers6", b"interval", b"files", b"flags", b"complete", b"ip", b"port"]
-                + [b"failure reason", b"retry in", b"external ip", b"warning message", HASH]
+                [
+                    b"peers",
+                    b"peers6",
+                    b"interval",
+                    b"files",
+                    b"flags",
+                    b"complete",
+                    b"ip",
+                    b"port",
+                    b"failure reason",
+                    b"retry in",
+                    b"external ip",
+                    b"warning message",
+                    HASH,
+                ]
             ),
             inner,
             max_size=6,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 from collections import Counter
@@ -218,10 +219,8 @@ class Churn(RuleBasedStateMachine):
         if len({len(endpoint) for endpoint in endpoints}) < len(endpoints):
             endpoints = endpoints[:1]
         ask = request(n, left=left, event=event, infohash=bytes([torrent]) * 20)
-        try:
+        with contextlib.suppress(TrackerError):
             self.tracker.announce(ask, endpoints, b"%d" % (n % 3), self.now)
-        except TrackerError:
-            pass
 
     @rule()
     def sweep(self) -> None:

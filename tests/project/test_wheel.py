@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,13 +39,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `spinney` of a fresh environment; nothing of this tree is on its path."""
     folder = tmp_path_factory.mktemp("empty")
     run([sys.executable, "-m", "venv", folder / "env"])
     python = folder / "env" / "bin" / "python"
     run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel])
-    yield folder / "env" / "bin" / "spinney"
+    return folder / "env" / "bin" / "spinney"
 
 
 def clean_environment() -> dict[str, str]:

@@ -1,57 +1,531 @@
-"""`Swarm`: one torrent among its peers.  (Sketch of the public face.)
+"""`Swarm`: one torrent among its peers.
 
-BitTorrent(host, settings)       one listening port, many swarms  (node.py)
-    .start() / .close() / .port
-    .add(...) -> Swarm
-Swarm
-    .metadata()                  waits for the info dictionary (BEP 9), verified
-    .begin(transfer)             from now on fetches and serves
-    .found(addresses, source)    addresses of peers, from any PeerSource
-    .status()                    SwarmStatus for people
-    .close()
+.metadata()                  waits for the info dictionary (BEP 9), verified
+.begin(transfer, info)       from now on fetches and serves
+.found(addresses, source)    addresses of peers, from any `PeerSource`
+.status()                    `SwarmStatus` for people
+.close()
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Protocol
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from spinney.net.host import Address
+from spinney.bittorrent.announcing import Announcing, PeerSource
+from spinney.bittorrent.choking import Choking
+from spinney.bittorrent.connection import Connection
+from spinney.bittorrent.extensions import METADATA, ExtensionHandshake
+from spinney.bittorrent.messages import BLOCK_BYTES, Handshake
+from spinney.bittorrent.metadata import DATA, REJECT, MetadataFetch, MetadataMessage, matches
+from spinney.bittorrent.meter import Meter
+from spinney.bittorrent.peer import Peer
+from spinney.bittorrent.peers import Candidates
+from spinney.bittorrent.pex import FLAG_REACHABLE, FLAG_SEED, PeerExchange
+from spinney.bittorrent.roster import keep_new, weakest
+from spinney.bittorrent.seeding import Ration
+from spinney.bittorrent.settings import Settings
+from spinney.bittorrent.turns import Turns
+from spinney.errors import DescriptorError, SpinneyError, StorageError, TransferError
+from spinney.net.address import is_loopback
+from spinney.net.host import Address, Rng
+from spinney.net.limits import Limit
+
+if TYPE_CHECKING:
+    from spinney.content.transfer import TransferLike
+
+__all__ = ["Announcing", "PeerSource", "Swarm", "SwarmNode", "SwarmStatus"]
+
+GOODBYE_S = 4.0
+"""Sources have 3 s to say goodbye; then they are left alone."""
+CLOSE_S = 2.0
+WARNINGS_KEPT = 20
+FINISHED_KEPT = 10_000
+"""Peer ids of those seen with everything: for `share --until-complete N`."""
+SHOW_PAUSE_S = 0.1
+SPARE_S = 0.1
+"""A backlog of requests shorter than this leaves a part of the upload unused."""
 
 
-class Announcing(Protocol):
-    """What a `PeerSource` may know of the swarm that it finds peers for."""
+class SwarmNode(Protocol):
+    """What a swarm needs of the node that owns it."""
 
-    infohash: bytes
-    """20 bytes: v1, or v2 cut to 20."""
-    peer_id: bytes
     port: int
-    private: bool
-    completed: asyncio.Event
-    """Set when the transfer becomes complete (BEP 3's `completed`; not set if it began so)."""
+    settings: Settings
+    turns: Turns
 
     @property
-    def uploaded_bytes(self) -> int: ...
+    def rng(self) -> Rng: ...
+
+    def dial(self, swarm: Swarm, address: Address) -> None: ...
+    def next_key(self) -> int: ...
+    def count_received(self, connection: Connection, swarm: Swarm, length_bytes: int) -> None: ...
+    def full(self) -> bool:
+        """No connection more in the whole node."""
+
+    def crowded(self, host: str) -> bool:
+        """This address has as many connections as one may have."""
+
+    def own_addresses(self) -> list[Address]: ...
+    def removed(self, swarm: Swarm) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmStatus:
+    """A moment of a swarm, for people.  Rates and bytes are payload."""
+
+    peers: int
+    seeds: int
+    unchoked: int
+    down_bytes_per_s: float
+    up_bytes_per_s: float
+    downloaded_bytes: int
+    uploaded_bytes: int
+    candidates: int
+    opening: int
+    finished_peers: int
+    """Different peers that were seen to have everything, this far."""
+    rationing: bool
+    tried: tuple[str, ...]
+    """What each source of peers was asked, and what came of it."""
+    warnings: tuple[str, ...]
+    failure: SpinneyError | None
+
+
+class Swarm:
+    """Made by `BitTorrent.add`.  Implements `Announcing`."""
+
+    def __init__(
+        self,
+        node: SwarmNode,
+        infohashes: tuple[bytes, ...],
+        peer_id: bytes,
+        *,
+        sources: Sequence[PeerSource],
+        private: bool,
+        up: Limit,
+        down: Limit,
+        connections: int,
+        may_dial: Callable[[Address, str], bool],
+        reserved: bytes,
+    ) -> None:
+        self.infohashes = infohashes
+        self.infohash = infohashes[0]
+        self.peer_id = peer_id
+        self.private = private
+        self.port = node.port
+        self.completed = asyncio.Event()
+        self.up, self.down = up, down
+        self.turns = node.turns
+        self.settings = node.settings
+        self.exchanging = node.settings.exchange and not private
+        self.transfer: TransferLike | None = None
+        self.info_bytes: bytes | None = None
+        self.ration: Ration | None = None
+        self.piece_count = 0
+        self.space_bytes = 0
+        self.failure: SpinneyError | None = None
+        self.peers: dict[int, Peer] = {}
+        self.candidates = Candidates(node.settings.candidates, may_dial)
+        self._node = node
+        self._reserved = reserved
+        self._connections = connections
+        self._loop = asyncio.get_running_loop()
+        now = self._loop.time()
+        self._down_meter, self._up_meter = Meter(now), Meter(now)
+        self._opening: dict[Address, None] = {}
+        self._dial_due = False
+        self._show_due = False
+        self._closed = False
+        self._warnings: deque[str] = deque(maxlen=WARNINGS_KEPT)
+        self._finished: dict[bytes, None] = {}
+        self._fetch: MetadataFetch | None = MetadataFetch(infohashes)
+        self._described = asyncio.Event()
+        self._choking = Choking(
+            lambda: self.peers.values(),
+            up,
+            node.rng,
+            now,
+            fixed_slots=node.settings.upload_slots,
+            line_bytes_per_s=node.settings.upload_bytes_per_s,
+            in_turn=node.settings.seed_in_turn,
+        )
+        self._sources = tuple(sources)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # for its owner
+
+    def start(self) -> None:
+        """Runs the sources; called once, by `BitTorrent.add`."""
+        self._tasks = [self._loop.create_task(self._run(source)) for source in self._sources]
+
+    async def _run(self, source: PeerSource) -> None:
+        try:
+            await source.run(self)
+        except SpinneyError as error:
+            self.warn(f"{source.name}: {error}")
+
+    async def metadata(self) -> bytes:
+        """The exact bytes of the info dictionary.  Raises `TransferError` if closed first."""
+        await self._described.wait()
+        if self.info_bytes is None:
+            raise TransferError("the transfer was closed before its description was found")
+        return self.info_bytes
+
+    def begin(self, transfer: TransferLike, info_bytes: bytes) -> None:
+        """From now on fetches and serves.  `DescriptorError` if these are not our bytes."""
+        assert self.transfer is None, "a swarm begins once"
+        if not matches(info_bytes, self.infohashes):
+            raise DescriptorError("the info dictionary does not have this infohash", "infohash")
+        self.info_bytes = info_bytes
+        self._fetch = None
+        self._described.set()
+        self.transfer = transfer
+        descriptor = transfer.descriptor
+        count = self.piece_count = descriptor.piece_count
+        self.space_bytes = 0
+        if count:
+            self.space_bytes = (count - 1) * descriptor.piece_length
+            self.space_bytes += descriptor.piece_bytes(count - 1)
+        self._choking.seeding = transfer.complete
+        if transfer.complete:
+            if self.settings.ration:
+                self.ration = Ration(count, descriptor.piece_length, self._node.rng)
+        else:
+            transfer.on_complete(self._completed)
+        for peer in list(self.peers.values()):
+            peer.begin()
+            peer.tell_extensions()
+        self._drop_seeds()
+
+    def status(self) -> SwarmStatus:
+        now = self._loop.time()
+        peers = self.peers.values()
+        return SwarmStatus(
+            peers=len(peers),
+            seeds=sum(1 for peer in peers if peer.seed),
+            unchoked=sum(1 for peer in peers if not peer.choked),
+            down_bytes_per_s=self._down_meter.rate_bytes_per_s(now),
+            up_bytes_per_s=self._up_meter.rate_bytes_per_s(now),
+            downloaded_bytes=self._down_meter.total_bytes,
+            uploaded_bytes=self._up_meter.total_bytes,
+            candidates=len(self.candidates),
+            opening=len(self._opening),
+            finished_peers=len(self._finished),
+            rationing=self.rationing,
+            tried=tuple(source.tried() for source in self._sources),
+            warnings=tuple(self._warnings),
+            failure=self.failure,
+        )
+
+    async def close(self) -> None:
+        """Says goodbye to the sources of peers and to the peers; a few seconds at most."""
+        if self._closed:
+            return
+        self._closed = True
+        self._described.set()
+        for task in self._tasks:
+            task.cancel()
+        connections = [peer.connection for peer in self.peers.values()]
+        for connection in connections:
+            connection.close("the transfer ends here")
+        goodbye = asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await asyncio.wait_for(goodbye, GOODBYE_S)
+        except TimeoutError:
+            self.warn("a source of peers did not end in time")
+        deadline = self._loop.time() + CLOSE_S
+        while self.peers and self._loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        for connection in connections:
+            connection.abort()
+        self._node.removed(self)
+
+    # for sources of peers (`Announcing`)
+
     @property
-    def downloaded_bytes(self) -> int: ...
+    def uploaded_bytes(self) -> int:
+        return self._up_meter.total_bytes
+
+    @property
+    def downloaded_bytes(self) -> int:
+        return self._down_meter.total_bytes
+
     @property
     def left_bytes(self) -> int | None:
-        """None while a magnet link's metadata is not known."""
+        return None if self.transfer is None else self.transfer.left_bytes
 
     def found(self, peers: Sequence[Address], source: str) -> None:
-        """Addresses of possible peers; the swarm bounds, guards and forgets."""
+        if self.candidates.found(peers, source):
+            self._dial_soon()
 
-    def warn(self, message: str) -> None: ...
+    def warn(self, message: str) -> None:
+        self._warnings.append(message)
+
+    # for its node
+
+    def handshake(self, infohash: bytes | None = None) -> Handshake:
+        return Handshake(self._reserved, infohash or self.infohash, self.peer_id)
+
+    def admit(self, connection: Connection, handshake: Handshake) -> Peer | None:
+        """The handshakes are through: a peer, or None with `connection.why` set."""
+        now = self._loop.time()
+        self._opening.pop(connection.remote, None)
+        connection.why = self._objection(connection, handshake, now)
+        if connection.why:
+            return None
+        peer = Peer(self, connection, handshake, self._node.next_key(), now)
+        self.peers[peer.key] = peer
+        connection.begin(peer)
+        peer.start()
+        return peer
+
+    def _objection(self, connection: Connection, handshake: Handshake, now: float) -> str:
+        host = connection.remote[0]
+        if self._closed:
+            return "the transfer ends here"
+        if handshake.peer_id == self.peer_id:
+            if connection.outgoing:
+                self.candidates.own(connection.remote)
+            return "this is ourselves"
+        if self.candidates.banned(host):
+            return "has lied before"
+        for other in self.peers.values():
+            if other.peer_id == handshake.peer_id:
+                age_s = now - other.connected_at
+                if not keep_new(
+                    self.peer_id, handshake.peer_id, other.connection, connection, age_s
+                ):
+                    return "is connected already"
+                other.connection.close("connected twice")
+                return ""
+        if self._node.crowded(host):
+            return "has too many connections"
+        if len(self.peers) >= self._connections or self._node.full():
+            worst = weakest(list(self.peers.values()), connection.remote, self._own(), now)
+            if worst is None:
+                return "no room for another peer"
+            worst.connection.close("made room for another peer")
+        return ""
+
+    def dial_ended(self, address: Address) -> None:
+        """An attempt came to nothing (refused, timed out, another torrent, a duplicate)."""
+        if self._opening.pop(address, 0) is None:
+            self.candidates.failed(address, self._loop.time())
+            self._dial_soon()
+
+    def tick(self, now: float) -> None:
+        """Once a second."""
+        here = [
+            (peer.listens_at, _flags(peer))
+            for peer in self.peers.values()
+            if peer.listens_at is not None
+        ]
+        for peer in list(self.peers.values()):
+            peer.tick(now, self.settings.idle_timeout_s, self.settings.keep_alive_s)
+            if self.exchanging:
+                self._exchange(peer, now, here)
+        self._choking.tick(now, self._up_meter.rate_bytes_per_s(now))
+        self._ask_metadata(now)
+        self._dial()
+
+    def _own(self) -> list[Address]:
+        return self._node.own_addresses()
+
+    def _dial_soon(self) -> None:
+        if not self._dial_due and not self._closed:
+            self._dial_due = True
+            self._loop.call_soon(self._dial)
+
+    def _dial(self) -> None:
+        self._dial_due = False
+        if self._closed or self._node.full():
+            return
+        room = min(
+            self.settings.half_open - len(self._opening),
+            self._connections - len(self.peers) - len(self._opening),
+        )
+        if room <= 0:
+            return
+        now = self._loop.time()
+        for address in self.candidates.choose(now, room, self._own(), seeding=self.complete):
+            self._opening[address] = None
+            self.candidates.dialling(address)
+            self._node.dial(self, address)
+
+    # for its peers
+
+    @property
+    def complete(self) -> bool:
+        return self.transfer is not None and self.transfer.complete
+
+    @property
+    def rationing(self) -> bool:
+        return self.ration is not None and self.ration.active
+
+    def count_sent(self, length_bytes: int) -> None:
+        self._up_meter.add(self._loop.time(), length_bytes)
+
+    def count_received(self, connection: Connection, length_bytes: int) -> None:
+        self._down_meter.add(self._loop.time(), length_bytes)
+        self._node.count_received(connection, self, length_bytes)
+
+    @property
+    def slots(self) -> int:
+        """How many peers are served at a time."""
+        return self._choking.slots
+
+    def slots_changed(self) -> None:
+        self._choking.changed()
+
+    def peer_introduced(self, peer: Peer, row: ExtensionHandshake) -> None:
+        """Its extension handshake came."""
+        now = self._loop.time()
+        if peer.listens_at is not None and not peer.connection.outgoing:
+            self.candidates.found([peer.listens_at], "incoming")
+            self.candidates.dialling(peer.listens_at)
+        if self._fetch is not None and row.metadata_bytes and row.ids.get(METADATA):
+            self._fetch.joined(peer.key, row.metadata_bytes)
+            self._ask_metadata(now)
+        if self.exchanging:
+            here = [
+                (other.listens_at, _flags(other))
+                for other in self.peers.values()
+                if other.listens_at is not None
+            ]
+            self._exchange(peer, now, here)
+        self._seen_finished(peer)
+
+    def peer_described(self, peer: Peer) -> None:
+        """It has said which pieces it has."""
+        self._seen_finished(peer)
+
+    def peer_has(self, peer: Peer, piece: int) -> None:
+        ration = self.ration
+        if ration is not None:
+            was_active = ration.active
+            ration.has(peer.key, piece)
+            if (was_active and not ration.active) or ration.exhausted:
+                self._show_soon()
+        feed = peer.downloader.feed
+        if feed is not None and feed.has.full:
+            self._seen_finished(peer)
+
+    def has_spare_upload(self) -> bool:
+        """Is less asked of us than we can send in a moment?"""
+        pending = sum(len(peer.uploader.pending) for peer in self.peers.values())
+        rate = self._up_meter.rate_bytes_per_s(self._loop.time())
+        return pending * BLOCK_BYTES <= rate * SPARE_S
+
+    def _show_soon(self) -> None:
+        if not self._show_due:
+            self._show_due = True
+            self._loop.call_later(SHOW_PAUSE_S, self._show)
+
+    def _show(self) -> None:
+        self._show_due = False
+        ration = self.ration
+        if ration is None:
+            return
+        for peer in self.peers.values():
+            if peer.rationed:
+                peer.show_more()
+                peer.rationed = ration.active
+        if not ration.active:
+            self.ration = None
+
+    def _seen_finished(self, peer: Peer) -> None:
+        if not peer.seed:
+            return
+        if len(self._finished) < FINISHED_KEPT:
+            self._finished[peer.peer_id] = None
+        if peer.listens_at is not None:
+            self.candidates.is_seed(peer.listens_at)
+        feed = peer.downloader.feed
+        if self.ration is not None and feed is not None and feed.has.full:
+            self.ration.end()  # another seed: what is rare is no longer ours to know
+            self._show_soon()
+        self._drop_seeds()
+
+    def _drop_seeds(self) -> None:
+        """Two who have everything have nothing to say to each other."""
+        if self.complete:
+            for peer in list(self.peers.values()):
+                if peer.seed:
+                    peer.connection.close("both have everything")
+
+    def exchanged(self, peer: Peer, message: PeerExchange) -> None:
+        rows = [a for a, flags in message.added if not (self.complete and flags & FLAG_SEED)]
+        self.found(rows, f"pex:{peer.connection.remote[0]}")
+
+    def _exchange(self, peer: Peer, now: float, here: list[tuple[Address, int]]) -> None:
+        peer.exchange(now, [row for row in here if row[0] != peer.listens_at])
+
+    def metadata_came(self, peer: Peer, message: MetadataMessage) -> None:
+        """Raises `WireError` if the piece has a wrong length."""
+        fetch = self._fetch
+        if fetch is None:
+            return
+        if message.kind == DATA:
+            fetch.received(peer.key, message.piece, message.data)
+        elif message.kind == REJECT:
+            fetch.rejected(peer.key, message.piece)
+        for key in fetch.liars:
+            if key in self.peers:
+                self.ban(self.peers[key], "sent a false description")
+        fetch.liars.clear()
+        if fetch.info_bytes is not None:
+            self.info_bytes, self._fetch = fetch.info_bytes, None
+            self._described.set()
+        else:
+            self._ask_metadata(self._loop.time())
+
+    def _ask_metadata(self, now: float) -> None:
+        if self._fetch is not None:
+            for key, piece in self._fetch.requests(now):
+                self.peers[key].ask_metadata(piece)
+
+    def ban(self, peer: Peer, reason: str) -> None:
+        """It lied: its connections end, and its address is not dialled again."""
+        host = peer.connection.remote[0]
+        if is_loopback(host):  # everybody on this machine has that address
+            if peer.listens_at is not None:
+                self.candidates.forget(peer.listens_at)
+        else:
+            self.candidates.ban(host)
+        self.warn(f"{host} {reason}")
+        peer.connection.close(reason, abort=True)
+
+    def storage_failed(self, error: StorageError) -> None:
+        """What is shared cannot be read: this transfer ends, the program goes on."""
+        if self.failure is None:
+            self.failure = error
+            self.warn(str(error))
+            for peer in list(self.peers.values()):
+                peer.connection.close("cannot read what it shares")
+
+    def peer_left(self, peer: Peer, reason: str) -> None:
+        now = self._loop.time()
+        self.peers.pop(peer.key, None)
+        if self._fetch is not None:
+            self._fetch.left(peer.key)
+        if self.ration is not None:
+            self.ration.left(peer.key)
+        if peer.listens_at is not None:
+            self.candidates.ended(peer.listens_at, now, now - peer.connected_at)
+        self._choking.changed()
+        self._dial_soon()
+
+    def _completed(self) -> None:
+        self.completed.set()
+        self._choking.seeding = True
+        for peer in list(self.peers.values()):
+            peer.tell_extensions()
+        self._drop_seeds()
 
 
-class PeerSource(Protocol):
-    """Finds peers: a tracker, LAN discovery, a DHT.  Declared here, implemented elsewhere."""
-
-    name: str
-
-    async def run(self, swarm: Announcing) -> None:
-        """Announces and reports peers until cancelled; then says goodbye, at most 3 s."""
-
-    def tried(self) -> str:
-        """One phrase for people: what was asked and what came of it."""
+def _flags(peer: Peer) -> int:
+    return (FLAG_SEED if peer.seed else 0) | (FLAG_REACHABLE if peer.connection.outgoing else 0)

@@ -29,7 +29,7 @@ class StateLimits:
     entries_per_address: int = 500
     """Over all torrents, for each IPv4 address or IPv6 /64; not for local addresses."""
     expiry_s: float = 1575.0
-    """A peer that was not heard for this long is gone."""
+    """A peer that was not heard for this long is gone.  `Tracker` sets it by its interval."""
 
 
 class Peer:
@@ -262,6 +262,12 @@ class TrackerState:
             self._expire(torrent, now)
             if not torrent.peers:
                 del self.torrents[infohash]
+
+    def take(self, other: TrackerState) -> None:
+        """Becomes what `other` is; nobody uses `other` afterwards."""
+        self.torrents = other.torrents
+        self.peer_count = other.peer_count
+        self._owned = other._owned
 
     def restore(
         self, infohash: bytes, downloaded: int, peers: Iterator[tuple[Peer, tuple[bytes, ...]]]

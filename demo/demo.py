@@ -1,0 +1,195 @@
+"""A real file arrives, whole and verified, at eight peers.  `make demo` runs this.
+
+One `spinney share` with a modest upload rate and eight `spinney get`, each a process of its
+own on this machine's loopback; all copies are read back and compared.
+
+    python demo/demo.py [--size 64] [--getters 8] [--up 8M] [--plain] [--keep]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from view import LiveView, PlainView, State, summary
+
+MIB = 1 << 20
+TIME_LIMIT_S = 55.0
+"""The demo ends within a minute, whatever happens."""
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Linux: a child whose parent is killed is killed too."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Process:
+    """One `spinney VERB ... --json`, its events read by a thread into a `State`."""
+
+    def __init__(self, name: str, arguments: list[str], log: Path) -> None:
+        self.state = State(name)
+        self.ready = threading.Event()
+        self.link = ""
+        self.log = log
+        environment = dict(os.environ, PYTHONUNBUFFERED="1")
+        with log.open("w") as errors:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "spinney", *arguments, "--json"],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=environment,
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            )
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            event = json.loads(line)
+            self.state.heard(event, time.monotonic())
+            if event["event"] == "ready":
+                self.link = event["link"]
+                self.ready.set()
+        self.ready.set()
+
+    def failed(self) -> bool:
+        return self.state.done_at is None and self._child.poll() not in (None, 0)
+
+    def why(self) -> str:
+        words = self.log.read_text(errors="replace").strip().splitlines()
+        return f"{self.state.name} ended: {words[-1] if words else 'without a word'}"
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL for one that does not listen."""
+        if self._child.poll() is None:
+            self._child.terminate()
+        try:
+            self._child.wait(5)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        self._thread.join(2)
+
+
+@contextlib.contextmanager
+def cleaned_up(keep: bool) -> Iterator[tuple[Path, list[Process]]]:
+    """A folder, and processes that end with it, whatever happens."""
+    folder = Path(tempfile.mkdtemp(prefix="spinney-demo-"))
+    processes: list[Process] = []
+
+    def on_term(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, on_term)
+    try:
+        yield folder, processes
+    finally:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.stop()
+        if keep:
+            print(f"Kept: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_file(path: Path, size: int) -> str:
+    """Random bytes, different at every run; their SHA-256."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for _ in range(size // MIB):
+            block = os.urandom(MIB)
+            digest.update(block)
+            file.write(block)
+    return digest.hexdigest()
+
+
+def hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def parse_rate(text: str) -> int:
+    units = {"k": 1_000, "M": 1_000_000}
+    return int(float(text.rstrip("kM")) * units.get(text[-1], 1))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=64, metavar="MIB", help="of the file")
+    parser.add_argument("--getters", type=int, default=8)
+    parser.add_argument("--up", default="8M", help="what each machine may send, bytes a second")
+    parser.add_argument("--plain", action="store_true", help="lines instead of the live view")
+    parser.add_argument("--keep", action="store_true", help="leave the files in their folder")
+    options = parser.parse_args()
+    with cleaned_up(options.keep) as (folder, processes):
+        try:
+            return run(options, folder, processes)
+        except KeyboardInterrupt:
+            print("\nStopped; everything is cleaned up.")
+            return 130
+
+
+def run(options: argparse.Namespace, folder: Path, processes: list[Process]) -> int:
+    began = time.monotonic()
+    size, rate = options.size * MIB, parse_rate(options.up)
+    original = folder / "sharer" / "forest.bin"
+    original.parent.mkdir()
+    print(f"Making a file of {options.size} MiB, different at every run ...")
+    digest = make_file(original, size)
+    common = ["--interface", "lo", "--port", "0", "--no-lan", "--up", options.up]
+    torrent = str(folder / "forest.torrent")
+    share = ["share", str(original), "--torrent-out", torrent, *common]
+    sharer = Process("sharer", share, folder / "sharer.log")
+    processes.append(sharer)
+    if not sharer.ready.wait(20) or not sharer.link:
+        print(sharer.why())
+        return 1
+    print(f"$ spinney share forest.bin --up {options.up}\n{sharer.link}\n")
+    for number in range(1, options.getters + 1):
+        get = ["get", sharer.link, "-o", str(folder / f"getter{number}"), *common]
+        get += ["--seed-time", "120"]
+        processes.append(Process(f"getter {number}", get, folder / f"getter{number}.log"))
+    getters = processes[1:]
+    live = sys.stdout.isatty() and not options.plain
+    view = (LiveView if live else PlainView)(sharer.state, [g.state for g in getters], size)
+    with view:
+        while not all(getter.state.done_at for getter in getters):
+            broken = next((one for one in processes if one.failed()), None)
+            if broken is not None or time.monotonic() - began > TIME_LIMIT_S:
+                view.close()
+                print(broken.why() if broken else f"Not done within {TIME_LIMIT_S:.0f} s.")
+                return 1
+            view.draw()
+            time.sleep(0.1)
+        view.draw()
+    for process in processes:
+        process.stop()  # their last progress says what they sent
+    copies = [folder / f"getter{n}" / original.name for n in range(1, options.getters + 1)]
+    right = [copy.is_file() and hash_of(copy) == digest for copy in copies]
+    for line in summary(sharer.state, [g.state for g in getters], size, rate, right, digest):
+        print(line)
+    return 0 if all(right) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""`Ration`: how a young seed spends its upload: every piece once before any piece twice.  Pure.
+
+While some piece has never left the only seed, whatever that seed sends a second time is
+time lost for all: the swarm cannot end before the last piece has left it once.  So a young
+seed does not show all that it has.  To each peer it shows a few pieces that it has shown to
+nobody else, and the next ones as those are asked for; the peers trade them among each other.
+Any client understands this: it sees a peer that gets pieces, as in super-seeding (BEP 16),
+but with several in flight for each peer, so that no line idles.
+
+A piece goes through: hidden -> shown to one peer -> seen elsewhere (somebody says that he has
+it).  When every piece has been seen elsewhere, the rationing ends for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from spinney.content.pieces import Bitfield
+from spinney.net.host import Rng
+
+MIN_WINDOW_PIECES = 2
+WINDOW_S = 1.0
+"""A peer sees unasked pieces for this long at its rate: more than a round trip."""
+MIN_WINDOW_BYTES = 1 << 20
+"""Shown before a rate is known: what a fast peer asks for in its first moments."""
+IDLE_S = 10.0
+"""A peer that asks for nothing of what it is shown loses its seat."""
+STALE_S = 20.0
+"""A shown piece that nobody says to have after this long is shown to others too."""
+
+
+@dataclass(slots=True)
+class _Taker:
+    shown: Bitfield
+    has: Bitfield
+    unasked: dict[int, None] = field(default_factory=dict)
+    """Pieces shown to it first and not asked for yet: at most a window of them."""
+    look_again_at: float = 0.0
+    """When all that others have may be looked through again."""
+
+
+class Ration:
+    """Decides which pieces to show to whom.  Peers are known by the caller's keys.
+
+    `active` turns false when every piece has been seen elsewhere, and stays so.
+    """
+
+    def __init__(self, piece_count: int, piece_bytes: int, rng: Rng) -> None:
+        self._piece_count = piece_count
+        self._piece_bytes = piece_bytes
+        self._takers: dict[int, _Taker] = {}
+        order = list(range(piece_count))
+        rng.shuffle(order)
+        self._hidden: dict[int, None] = dict.fromkeys(reversed(order))
+        """Never shown; taken from the end.  Chance, so that two seeds do not do the same."""
+        self._shown_to: dict[int, tuple[int, float]] = {}
+        """Shown and not seen elsewhere: first taker and since when."""
+        self._seats: dict[int, float] = {}
+        """The peers that are shown pieces, and when each asked for something."""
+        self._elsewhere = Bitfield(piece_count)
+        self._copies = [0] * piece_count
+        self.active = piece_count > 1
+
+    def joined(self, key: int, has: Bitfield) -> None:
+        """A peer that wants something, and what it has by now."""
+        if key not in self._takers:
+            self._takers[key] = _Taker(Bitfield(self._piece_count), has.copy())
+        for piece in has:
+            self._copies[piece] += 1
+            self._seen(piece)
+
+    def has(self, key: int, piece: int) -> None:
+        """A peer (a taker or not) says that it has this piece."""
+        self._copies[piece] += 1
+        taker = self._takers.get(key)
+        if taker is not None:
+            taker.has.add(piece)
+            taker.unasked.pop(piece, None)
+        self._seen(piece)
+
+    def _seen(self, piece: int) -> None:
+        if not self._elsewhere.add(piece):
+            return
+        self._hidden.pop(piece, None)
+        self._shown_to.pop(piece, None)
+        if self._elsewhere.full:
+            self.active = False
+
+    @property
+    def exhausted(self) -> bool:
+        """Everything was shown to somebody: from now on what others have is shown too."""
+        return not self._hidden
+
+    def end(self) -> None:
+        """There is another seed, or no reason to go on."""
+        self.active = False
+
+    def left(self, key: int) -> None:
+        """What was shown to this peer alone is hidden again."""
+        if self._takers.pop(key, None) is not None:
+            self.choked(key)
+
+    def choked(self, key: int) -> None:
+        """This peer will not be sent what was shown to it: that is hidden again."""
+        self._seats.pop(key, None)
+        taker = self._takers.get(key)
+        if taker is not None:
+            taker.unasked.clear()
+        for piece in [piece for piece, (owner, _) in self._shown_to.items() if owner == key]:
+            del self._shown_to[piece]
+            self._hidden[piece] = None
+
+    def asked(self, key: int, piece: int, now: float) -> None:
+        """A peer has asked for (a part of) this piece: its window has room for another."""
+        taker = self._takers.get(key)
+        if taker is not None:
+            taker.unasked.pop(piece, None)
+        if key in self._seats:
+            self._seats[key] = now
+
+    def may_ask(self, key: int, piece: int) -> bool:
+        taker = self._takers.get(key)
+        return not self.active or taker is None or piece in taker.shown
+
+    def show(
+        self,
+        key: int,
+        now: float,
+        rate_bytes_per_s: float,
+        *,
+        seats: int = 1_000,
+        spare: Callable[[], bool] = lambda: True,
+    ) -> list[int]:
+        """Pieces to show to this peer now; with rationing over, all that are left to show.
+
+        Once each piece was shown to somebody, and while some have still to leave for the first
+        time, others are shown only if our upload has time to `spare`.  Only `seats` peers are shown
+        anything at a time: one that could not be served would hold pieces back.
+        """
+        taker = self._takers.get(key)
+        if taker is None:
+            return []
+        if not self.active:
+            rows = [p for p in range(self._piece_count) if p not in taker.shown]
+            taker.unasked.clear()
+        elif not self._seated(key, now, seats):
+            return []
+        else:
+            rows = self._fresh(taker, key, now, self._window(rate_bytes_per_s))
+            if not self._hidden and not taker.unasked and now >= taker.look_again_at and spare():
+                taker.look_again_at = now + 0.1 + self._piece_count * 1e-6
+                rows.extend(self._second_hand(taker, now, self._window(rate_bytes_per_s)))
+        for piece in rows:
+            taker.shown.add(piece)
+        return rows
+
+    def _window(self, rate_bytes_per_s: float) -> int:
+        least_bytes = MIN_WINDOW_BYTES if len(self._takers) == 1 else 0
+        window_bytes = max(rate_bytes_per_s * WINDOW_S, least_bytes)
+        return max(MIN_WINDOW_PIECES, int(window_bytes / self._piece_bytes))
+
+    def _fresh(self, taker: _Taker, key: int, now: float, window: int) -> list[int]:
+        """Pieces that nobody was shown.  Nobody has them, so this peer lacks them too."""
+        rows = []
+        while self._hidden and len(taker.unasked) < window:
+            piece, _ = self._hidden.popitem()
+            self._shown_to[piece] = (key, now)
+            taker.unasked[piece] = None
+            rows.append(piece)
+        return rows
+
+    def _seated(self, key: int, now: float, seats: int) -> bool:
+        """Is this peer one of those that are shown pieces?  A free seat is taken at once."""
+        if key in self._seats:
+            if now - self._seats[key] <= IDLE_S or not self._takers[key].unasked:
+                return True
+            self.choked(key)  # it does not take what it is shown: let another try
+            return False
+        if len(self._seats) >= seats:
+            return False
+        self._seats[key] = now
+        return True
+
+    def _second_hand(self, taker: _Taker, now: float, window: int) -> list[int]:
+        """Nothing is left that nobody saw: what few others have by now, and what takes too long.
+
+        Only a window of it: what is shown may be asked for at any time, also when our upload
+        is needed for something rarer."""
+        if sum(1 for p in taker.shown if p not in taker.has) >= window:
+            return []
+        rows = [p for p in self._elsewhere if p not in taker.shown and p not in taker.has]
+        rows.sort(key=self._copies.__getitem__)
+        del rows[window:]
+        for piece, (_, since) in self._shown_to.items():
+            if now - since > STALE_S and piece not in taker.shown:
+                rows.append(piece)
+        return rows

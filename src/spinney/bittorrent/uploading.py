@@ -1,0 +1,139 @@
+"""`Uploader`: what one peer has asked of us, and sending it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from spinney.bittorrent.codec import BLOCK_HEAD, PIECE
+from spinney.bittorrent.connection import Connection
+from spinney.bittorrent.meter import Meter
+from spinney.errors import StorageError
+from spinney.net.host import Buffer
+from spinney.net.limits import Limit
+
+if TYPE_CHECKING:
+    from spinney.bittorrent.turns import Turns
+    from spinney.content.transfer import TransferLike
+
+Range = tuple[int, int, int]
+
+BATCH_BLOCKS = 64
+"""Heads and blocks in one `writelines`: below every system's limit of 1,024 buffers."""
+
+
+class Uploader:
+    """`limit` pays for each payload byte; `sent(bytes)` counts them for the swarm.
+
+    `failed(error)`: the storage cannot be read.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        limit: Limit,
+        turns: Turns,
+        now: float,
+        sent: Callable[[int], None],
+        failed: Callable[[StorageError], None],
+    ) -> None:
+        self.limit = limit
+        self.in_turn = False
+        self.pending: deque[Range] = deque()
+        """At most `Settings.request_limit` (the peer counts)."""
+        self.meter = Meter(now, 5.0)
+        self.transfer: TransferLike | None = None
+        self._piece_length = 1
+        self._connection = connection
+        self._turns = turns
+        self._sent = sent
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._reading: asyncio.Task[None] | None = None
+
+    def begin(self, transfer: TransferLike) -> None:
+        self.transfer = transfer
+        self._piece_length = transfer.descriptor.piece_length
+
+    def ask(self, ranges: Sequence[Range]) -> None:
+        """Checked requests, in order."""
+        self.pending.extend(ranges)
+        self.pump()
+
+    def cancel(self, row: Range) -> bool:
+        """True if it was waiting and now is not."""
+        try:
+            self.pending.remove(row)
+        except ValueError:
+            return False
+        return True
+
+    def drop(self, keep: Callable[[Range], bool]) -> list[Range]:
+        """Forgets what waits, but for what `keep` says; returns the forgotten ones."""
+        dropped = [row for row in self.pending if not keep(row)]
+        if dropped:
+            kept = [row for row in self.pending if keep(row)]
+            self.pending.clear()
+            self.pending.extend(kept)
+        return dropped
+
+    def pump(self) -> None:
+        """Sends what may be sent now."""
+        if not self.pending or not self._connection.writable or self._reading is not None:
+            return
+        if not self.limit.unlimited:
+            self._turns.want(self)
+            return
+        while self.pending and self._connection.writable and not self._connection.closed:
+            if not self._send(self._connection.batch_bytes):
+                break
+
+    def send_turn(self) -> int:
+        """One block, for `Turns`."""
+        if not self.pending or not self._connection.writable or self._reading is not None:
+            return 0
+        return self._send(1)
+
+    def _send(self, limit_bytes: int) -> int:
+        """Sends blocks from memory until `limit_bytes`, or starts to read the next one."""
+        transfer, pending, length = self.transfer, self.pending, self._piece_length
+        assert transfer is not None
+        cached, pack = transfer.cached, BLOCK_HEAD.pack
+        buffers: list[Buffer] = []
+        total = 0
+        while pending and total < limit_bytes and len(buffers) < 2 * BATCH_BLOCKS:
+            piece, begin, size = pending[0]
+            data = cached(piece * length + begin, size)
+            if data is None:
+                break
+            pending.popleft()
+            buffers.append(pack(9 + size, PIECE, piece, begin))
+            buffers.append(data)
+            total += size
+        if total:
+            self.meter.add(self._loop.time(), total)
+            self._sent(total)
+            self._connection.send_blocks(buffers)
+        elif pending:
+            piece, begin, size = pending[0]
+            self._reading = self._loop.create_task(self._read(piece * length + begin, size))
+        return total
+
+    async def _read(self, offset: int, length: int) -> None:
+        assert self.transfer is not None
+        try:
+            await self.transfer.read(offset, length)
+        except StorageError as error:
+            self.pending.clear()
+            self._failed(error)
+        finally:
+            self._reading = None
+        self.pump()
+
+    def close(self) -> None:
+        self.pending.clear()
+        self._turns.forget(self)
+        if self._reading is not None:
+            self._reading.cancel()

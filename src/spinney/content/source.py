@@ -1,0 +1,136 @@
+"""The faces that meet at a transfer: `Source`, `Policy`, `Feed`, `TransferLike`.
+
+A source (one connected peer, one multicast group, one mirror) attaches and gets a `Feed`, its
+place at the transfer.  Through it the source says what it could give, is told what to fetch,
+and delivers bytes.  Integrity is decided by the transfer and only there, against the
+descriptor.
+
+Positions are offsets into the torrent's piece space: `piece * piece_length + begin`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from spinney.content.descriptor import Descriptor
+from spinney.content.pieces import Bitfield
+from spinney.net.host import Buffer
+
+
+class Source(Protocol):
+    """What a transfer calls on whatever fills it.  Callbacks are quick and never block."""
+
+    way: str
+    """The way of moving, the key in `sources` of the events: `swarm`, `multicast`, `web`."""
+    label: str
+    """Who it is, for people: `198.18.0.1:6881`."""
+    peer_key: str
+    """Who is to blame: the same for two connections from one address."""
+
+    def piece_verified(self, piece: int) -> None:
+        """A piece is now verified and readable, whoever brought it: offer it."""
+
+    def cancelled(self, offset: int, length: int) -> None:
+        """This range, asked of this source, is no longer needed (somebody else brought it)."""
+
+    def blamed(self, piece: int, offset: int, length: int) -> None:
+        """This source is proven to have sent wrong bytes in this range.  Leave it."""
+
+    def wake(self) -> None:
+        """`Feed.request` may have something to give again (room, a lease ended, new choices)."""
+
+
+class Policy(Protocol):
+    """May this source ask this peer for this piece?  One pure object decides, for everybody."""
+
+    def may_request(self, source: Source, piece: int) -> bool: ...
+
+
+class Feed(Protocol):
+    """One source's place at a transfer.  All calls are synchronous, on the event loop.
+
+    Every byte delivered is, at any moment, exactly one of useful (first to bring bytes that
+    verified), duplicate (held or verified already), bad (proven wrong), refused (no room, not
+    wanted, beyond the end, from somebody proven to lie) or not yet decided.
+    """
+
+    useful_bytes: int
+    duplicate_bytes: int
+    bad_bytes: int
+    refused_bytes: int
+    pending_bytes: int
+    """Asked for by `request` and neither delivered nor given back."""
+    has: Bitfield
+
+    def saw_bitfield(self, has: Bitfield) -> None:
+        """The source has these pieces (replaces what was said before)."""
+
+    def saw_have(self, piece: int) -> None:
+        """The source has got one more piece."""
+
+    def suggest(self, piece: int) -> None:
+        """The source would like to give this piece (BEP 6): preferred among equals."""
+
+    def interesting(self) -> bool:
+        """Has the source anything that is wanted and not here?  O(1)."""
+
+    def request(
+        self, limit_bytes: int, *, pieces: Bitfield | None = None
+    ) -> list[tuple[int, int, int]]:
+        """Ranges (piece, begin, length) to fetch now, of at most 16 KiB each, reserved for this
+        source until delivered, given back, or taken over by the endgame.  The last range may
+        go beyond the limit.  With `pieces` only from those (the allowed fast set).  Empty when
+        there is nothing, or no room: `Source.wake` tells when it is worth to ask again."""
+
+    def give_back(self, offset: int, length: int) -> None:
+        """A reserved range will not come (choked, rejected, timed out, too slow)."""
+
+    def give_back_all(self) -> None: ...
+
+    def deliver(self, offset: int, data: Buffer) -> None:
+        """Bytes at an offset, asked for or not, of any length and alignment.  Copied.
+
+        A reserved range may come in parts; parts come in order: what is jumped over counts as
+        given back."""
+
+    def lease(self, pieces: Sequence[int], seconds: float) -> list[int]:
+        """Claims pieces for this source alone for at most 20 s; returns those it got.  A
+        renewal is the same call.  When it runs out the pieces are free again."""
+
+    def give_lease_back(self, pieces: Sequence[int]) -> None: ...
+
+    def leave(self) -> None:
+        """The source is gone: reservations, leases and availability go with it."""
+
+
+class TransferLike(Protocol):
+    """The public face of `Transfer`."""
+
+    descriptor: Descriptor
+    have: Bitfield
+    """Verified and readable pieces."""
+
+    @property
+    def complete(self) -> bool:
+        """Every piece that is wanted is verified and readable."""
+
+    @property
+    def left_bytes(self) -> int:
+        """Bytes of wanted content not verified yet."""
+
+    def attach(self, source: Source) -> Feed: ...
+
+    def cached(self, offset: int, length: int) -> memoryview | None:
+        """Verified bytes that are in memory now; never blocks.  The view stays valid."""
+
+    async def read(self, offset: int, length: int) -> memoryview:
+        """Verified bytes, from memory or disk (whole spans of up to 1 MiB are kept, bounded).
+
+        Raises `StorageError` (`ChangedFileError` if the file was cut short meanwhile)."""
+
+    def availability(self) -> float:
+        """The lecture's measure: whole copies in the swarm, this one included, with the
+        fraction of pieces that have one more (1 = each piece somewhere, 0.5 = half)."""
+
+    def on_complete(self, callback: Callable[[], None]) -> None: ...

@@ -1,0 +1,21 @@
+"""`Peer`: the nodes that one program runs, behind one API; the only place where rooms meet.
+
+    share(path), get(link)      one transfer with a peer of its own
+    Peer                        several transfers in one program      peer.py
+    Sharing, Getting            what they give: events, wait, close   sharing.py, getting.py
+    look, verify                what a link says; are these files it  looking.py, verifying.py
+    run_tracker                 a tracker of one's own                tracking.py
+
+Everything runs on the `Host` that it is handed; `Peer.live` makes the real one.
+"""
+
+from __future__ import annotations
+
+from spinney.peer.getting import Getting
+from spinney.peer.looking import look
+from spinney.peer.peer import Peer, get, share
+from spinney.peer.sharing import Sharing
+from spinney.peer.tracking import run_tracker
+from spinney.peer.verifying import verify
+
+__all__ = ["Getting", "Peer", "Sharing", "get", "look", "run_tracker", "share", "verify"]

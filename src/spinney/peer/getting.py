@@ -1,0 +1,217 @@
+"""`Getting`: one link being fetched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from spinney.bittorrent.swarm import PeerSource
+from spinney.config import GetOptions
+from spinney.content.descriptor import Descriptor
+from spinney.content.pipe import Write
+from spinney.content.transfer import Settings as TransferSettings
+from spinney.content.transfer import Transfer
+from spinney.errors import DescriptorError, NoPeersError, NotFoundError, NotWritableError
+from spinney.events import Done, Ready
+from spinney.net.host import Address
+from spinney.net.limits import Bucket
+from spinney.peer.moving import SwarmMoving
+from spinney.peer.opening import Opened
+from spinney.peer.outputs import Output, choose_output, make_sink
+from spinney.peer.selecting import selected
+from spinney.peer.stopping import Patience, SeedWish
+
+if TYPE_CHECKING:
+    from spinney.peer.peer import Peer
+
+WARN_AFTER_S = 20.0
+"""Without a new byte for so long, people are told what was tried."""
+
+Preparing = Callable[[int, int], None]
+
+
+class Getting(SwarmMoving[Done]):
+    """Made by `Peer.get`.  `wait` gives the `Done` event, or raises what went wrong."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        opened: Opened,
+        output: str,
+        options: GetOptions,
+        given: list[Address],
+        on_preparing: Preparing | None,
+        stream: Write | None,
+    ) -> None:
+        super().__init__(peer, opened.transfer, str(opened.magnet))
+        self._opened = opened
+        self._wish = output
+        self._options = options
+        self._given = given
+        self._on_preparing = on_preparing
+        self._stream = stream
+        self._selection: list[int] = []
+        self._output: Output | None = None
+        self._descriptor = opened.descriptor
+        if opened.descriptor is not None:  # so that wrong wishes are told at once
+            self._output = self._choose(opened.descriptor)
+        give_up = options.get("give_up_s")
+        self._patience = Patience(WARN_AFTER_S, give_up, peer.host.time())
+
+    def _choose(self, descriptor: Descriptor) -> Output:
+        """Raises `UsageError`, `StorageError`."""
+        wishes = list(self._options.get("select", ()))
+        if not wishes and self._opened.magnet.select is not None:
+            wishes = [str(number) for number in self._opened.magnet.select]
+        self._selection = selected(descriptor, wishes)
+        return choose_output(
+            self._host.storage,
+            self._wish,
+            name=descriptor.files[0].path[-1] if descriptor.files else descriptor.name,
+            single_file=descriptor.single_file,
+            chosen_files=len(self._selection),
+            has_stream=self._stream is not None,
+        )
+
+    def _wanted_bytes(self, descriptor: Descriptor) -> int:
+        return sum(descriptor.files[number].length for number in self._selection)
+
+    async def _run(self) -> Done:
+        began = self._host.time()
+        await self._join(self._opened.private)
+        self._emit(
+            Ready(
+                self._host.wall_time(),
+                self.transfer,
+                self.link,
+                self.transfer,
+                port=self._peer.port,
+            )
+        )
+        self._ticker = asyncio.get_running_loop().create_task(self._tick())
+        descriptor = self._descriptor or await self._describe()
+        output = self._output
+        assert output is not None
+        transfer = Transfer(
+            self._host,
+            descriptor,
+            make_sink(self._host, descriptor, output, self._stream),
+            settings=TransferSettings(in_order=self._options.get("sequential", False)),
+        )
+        if len(self._selection) < len(descriptor.files):
+            wanted = set(self._selection)
+            transfer.select({n: 4 if n in wanted else 0 for n in range(len(descriptor.files))})
+        self._state = "checking"
+        try:
+            await transfer.start(progress=self._on_preparing)
+        except (NotFoundError, NotWritableError) as error:
+            if "-o" in str(error):
+                raise
+            raise NotWritableError(
+                f"cannot write to {output.path}: {error}; choose another place with -o"
+            ) from error
+        self._state = "downloading"
+        self._attend(transfer)
+        self.require_swarm().begin(transfer, descriptor.info_bytes)
+        await self._until_ended()
+        seconds = self._host.time() - began
+        wish = SeedWish(self._options.get("seed_ratio"), self._options.get("seed_time_s"))
+        self._state = "done" if wish.empty else "seeding"
+        self._tell_progress()
+        done = Done(
+            self._host.wall_time(),
+            self.transfer,
+            paths=output.paths(tuple(descriptor.files[n].path for n in self._selection)),
+            bytes=self._wanted_bytes(descriptor),
+            seconds=round(seconds, 3),
+            sha256=await self._sha256(),
+            sources=transfer.totals(),
+        )
+        self._emit(done)
+        await self._serve(wish, forever=False)
+        return done
+
+    async def _join(self, private: bool) -> None:
+        sources: list[PeerSource] = await self._peer.sources(
+            self._opened.magnet.swarm_hashes,
+            self._opened.trackers,
+            self._options,
+            private=private,
+        )
+        self._swarm = self._peer.node.add(
+            self._opened.magnet.swarm_hashes,
+            sources=sources,
+            private=private,
+            up=Bucket(self._options.get("up_bytes_per_s")),
+            down=Bucket(self._options.get("down_bytes_per_s")),
+        )
+        if not private:
+            self._swarm.found(self._opened.peers, "link")
+        self._swarm.found(self._given, "user")
+
+    async def _describe(self) -> Descriptor:
+        """The descriptor behind a magnet link, from its peers (BEP 9)."""
+        self._state = "metadata"
+        swarm = self.require_swarm()
+        metadata = asyncio.ensure_future(swarm.metadata())
+        ended = asyncio.ensure_future(self._ended.wait())
+        try:
+            await asyncio.wait([metadata, ended], return_when=asyncio.FIRST_COMPLETED)
+            if self._failure is not None:
+                raise self._failure
+            info = await metadata
+        finally:
+            metadata.cancel()
+            ended.cancel()
+        magnet = self._opened.magnet
+        descriptor = Descriptor.from_info(
+            info,
+            trackers=[[url] for url in magnet.trackers],
+            web_seeds=magnet.web_seeds,
+        )
+        if descriptor.infohash_v1 is None and descriptor.missing_layers:
+            raise DescriptorError(
+                "a link alone is not enough for this version 2 torrent: get its .torrent file",
+                "piece-layer-missing",
+            )
+        self._output = self._choose(descriptor)
+        self._descriptor = descriptor
+        if descriptor.private:  # now that it is known: its trackers only
+            await swarm.close()
+            await self._join(True)
+        return descriptor
+
+    def _look(self) -> None:
+        super()._look()
+        if self._state not in ("metadata", "downloading", "stalled"):
+            return
+        transfer = self._transfer
+        have = int(self.status().have_bytes) if transfer is not None else -1
+        verdict = self._patience.look(self._host.time(), have)
+        if verdict is None:
+            return
+        message = self._what_was_tried()
+        if verdict == "warn":
+            self._warn("no-peers", f"{message}; still trying")
+        else:
+            self._fail(NoPeersError(f"{message}; give up as asked"))
+
+    def _what_was_tried(self) -> str:
+        status = self.require_swarm().status()
+        waited = round(self._host.time() - self._patience.since)
+        if status.peers and self._transfer is not None:
+            copies = self._transfer.availability()
+            problem = f"nothing came for {waited} s from {status.peers} peers"
+            if copies < 1:
+                problem += f" (together they have {100 * copies:.0f} % of it)"
+        elif status.peers:
+            problem = f"no description came for {waited} s from {status.peers} peers"
+        else:
+            problem = f"no peers after {waited} s"
+        tried = list(status.tried)
+        given = len(self._given) + len(self._opened.peers)
+        if given:
+            tried.append(f"{given} address{'' if given == 1 else 'es'} that were given")
+        listed = "; ".join(tried) if tried else "nothing (no tracker, no LAN, no address)"
+        return f"{problem}. Tried: {listed}. Add --peer HOST:PORT or --tracker URL"

@@ -1,0 +1,90 @@
+"""From what a user types to what it means: a descriptor or a magnet link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from spinney.content.descriptor import Descriptor
+from spinney.content.magnet import Magnet, is_magnet, parse_magnet
+from spinney.content.rules import MAX_TORRENT_BYTES
+from spinney.errors import DescriptorError, NotFoundError, StorageError
+from spinney.net.host import Address, Host
+from spinney.peer.fetching import fetch_torrent
+
+HASH_DIGITS = {40: "urn:btih:", 64: "urn:btmh:1220"}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a link means.  `descriptor` is None while only its hash is known."""
+
+    magnet: Magnet
+    descriptor: Descriptor | None = None
+
+    @property
+    def transfer(self) -> str:
+        """The name in events: v1 where there is one, else v2, in hex."""
+        return self.magnet.infohash
+
+    @property
+    def private(self) -> bool:
+        return self.descriptor is not None and self.descriptor.private
+
+    @property
+    def trackers(self) -> tuple[tuple[str, ...], ...]:
+        if self.descriptor is not None:
+            return self.descriptor.trackers
+        return tuple((url,) for url in self.magnet.trackers)
+
+    @property
+    def peers(self) -> tuple[Address, ...]:
+        return self.magnet.peers
+
+
+async def open_link(host: Host, link: str) -> Opened:
+    """A magnet link, a bare infohash, the path of a `.torrent`, or the URL of one.
+
+    Raises `DescriptorError`, `StorageError`, `NetworkError` with a sentence of what to do.
+    """
+    text = link.strip()
+    if is_magnet(text):
+        return Opened(parse_magnet(text))
+    if urlsplit(text).scheme.lower() in ("http", "https"):
+        descriptor = parse_torrent(await fetch_torrent(host, text), text)
+    elif len(text) in HASH_DIGITS and all(c in "0123456789abcdefABCDEF" for c in text):
+        return Opened(parse_magnet(f"magnet:?xt={HASH_DIGITS[len(text)]}{text}"))
+    else:
+        descriptor = await read_torrent(host, link)
+    return Opened(Magnet.of(descriptor), descriptor)
+
+
+async def read_torrent(host: Host, path: str) -> Descriptor:
+    """Raises `NotFoundError`, `DescriptorError`, `StorageError`."""
+
+    def read() -> bytes:
+        info = host.storage.info(path, follow=True)
+        if info is None:
+            raise NotFoundError(
+                f"there is no file {path}: give a .torrent file, the URL of one, or a magnet link"
+            )
+        if info.kind == "folder":
+            raise StorageError(f"{path} is a folder: give a .torrent file")
+        if info.size_bytes > MAX_TORRENT_BYTES:
+            raise DescriptorError(f"{path} is no torrent: it is too large", "torrent-bytes")
+        file = host.storage.open(path, "read")
+        try:
+            return file.read(0, info.size_bytes)
+        finally:
+            file.close()
+
+    return parse_torrent(await host.work(read), path)
+
+
+def parse_torrent(data: bytes, origin: str) -> Descriptor:
+    """Raises `DescriptorError` that names where the bytes came from."""
+    try:
+        return Descriptor.parse(data)
+    except DescriptorError as error:
+        error.args = (f"{origin} is no torrent that can be used: {error}",)
+        raise
