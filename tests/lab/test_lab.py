@@ -110,7 +110,7 @@ def test_parameters_are_checked_and_take_the_type_of_their_default() -> None:
         experiment.with_defaults({"sise": 7})
     with pytest.raises(UsageError, match="'seven' is no int"):
         experiment.with_defaults({"size": "seven"})
-    with pytest.raises(UsageError, match="no experiment 'ecko'; there are: .*echo"):
+    with pytest.raises(UsageError, match=r"no experiment 'ecko'; there are: .*echo"):
         lab.run("ecko")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sim.worlds import Ear, End, push, serve
 
+from sim.worlds import Ear, End, push, serve
 from spinney.errors import ConnectError, NetworkError, StorageError
 from spinney.sim import Constant, Link, SimHost, World
 
@@ -138,7 +138,7 @@ def test_a_crash_ends_the_machines_code_and_nothing_that_it_does_then_has_an_eff
 
 
 def test_code_that_swallows_its_cancellation_is_left_behind() -> None:
-    world, a, b, _ = three()
+    world, _a, b, _ = three()
     turns = 0
 
     async def stubborn() -> None:
@@ -257,7 +257,7 @@ def test_a_restarted_machine_has_its_address_and_free_ports() -> None:
 
 
 def test_a_machine_can_crash_itself() -> None:
-    world, a, b, _ = three()
+    world, _a, b, _ = three()
 
     async def program() -> None:
         b.crash()

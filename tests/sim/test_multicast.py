@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sim.worlds import Ear
 
+from sim.worlds import Ear
 from spinney.errors import NetworkError
 from spinney.net.host import DatagramOptions
 from spinney.sim import Link, SimHost, World

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from sim.worlds import Ear, push, serve
 
+from sim.worlds import Ear, push, serve
 from spinney.errors import ResolveError
 from spinney.sim import Link, Stalled, World
 
@@ -36,8 +36,10 @@ def test_a_trace_tells_every_arrival_and_loss_and_changes_nothing(tmp_path: Path
     traced, heard = play(str(path))
     assert plain.digest() == traced.digest()
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    by_event = {event: [row for row in rows if row["event"] == event] for event in
-                ("datagram", "lost", "stream")}
+    by_event = {
+        event: [row for row in rows if row["event"] == event]
+        for event in ("datagram", "lost", "stream")
+    }
     assert len(by_event["datagram"]) == heard
     assert len(by_event["lost"]) == 100 - heard
     assert sum(row["bytes"] for row in by_event["stream"]) == 10_000
@@ -124,7 +126,7 @@ def test_a_stalled_world_names_machine_and_connection() -> None:
     async def main() -> None:
         await a.start(node(), "node")
 
-    with pytest.raises(Stalled, match="'a: node' on a at test_world.py"):
+    with pytest.raises(Stalled, match=r"'a: node' on a at test_world.py"):
         world.run(main())
 
 
