@@ -111,6 +111,10 @@ class LiveView(PlainView):
         from rich.table import Table
         from rich.text import Text
 
+        def bar(total: float, done: float, colour: str) -> ProgressBar:
+            style = {"complete_style": colour, "finished_style": colour}
+            return ProgressBar(total, done, width=36, **style)
+
         table = Table.grid(padding=(0, 2))
         for _ in range(6):
             table.add_column(justify="left", no_wrap=True)
@@ -132,9 +136,9 @@ class LiveView(PlainView):
         table.add_row("", "", "", "", "", "")
         table.add_row(
             Text("sharer", style="bold yellow"),
-            ProgressBar(len(self.getters), copies, width=36, complete_style="yellow"),
-            f"{copies:4.2f}",
-            Text(f"copies sent; apart it were {len(self.getters)}", style="yellow"),
+            bar(len(self.getters), copies, "yellow"),
+            f"{copies:5.2f}",
+            Text(f"of {len(self.getters)} copies", style="yellow"),
             f"{self.sharer.up / 1e6:5.1f} MB/s ↑",
             f"{self.sharer.peers} peers",
         )
@@ -169,10 +173,8 @@ def summary(
         else f"ONLY {sum(right)} of {count} copies are right",
         "",
         f"  time, first getter ready to last copy verified   {took:6.1f} s",
-        f"  eight separate copies from the sharer alone      {count * size / rate:6.1f} s".replace(
-            "eight", {8: "eight"}.get(count, str(count))
-        ),
-        f"  lower bound max(F/u, N·F/(u + N·u))              {bound:6.1f} s"
+        f"  {count} separate copies from the sharer alone          {count * size / rate:6.1f} s",
+        f"  lower bound max(F/u_s, F/d_min, N·F/(u_s + Σu_i)){bound:6.1f} s"
         f"   we took {took / bound:.2f} times that",
         "",
         f"  the sharer sent       {megabytes(sent):>10}   {sent / size:5.2f} copies"
@@ -180,6 +182,5 @@ def summary(
         f"  the getters gave      {megabytes(given):>10}   to each other",
         f"  twice or wrong        {megabytes(wasted):>10}",
         "",
-        f"  F = {size:,} bytes, N = {count}, u = {rate / 1e6:g} MB/s up for everybody, "
-        "down as fast as it goes",
+        f"  F = {size:,} bytes, N = {count}, u_s = u_i = {rate / 1e6:g} MB/s, d not limited",
     ]

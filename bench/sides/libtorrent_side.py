@@ -31,6 +31,9 @@ def main() -> None:
             "enable_lsd": False,
             "enable_upnp": False,
             "enable_natpmp": False,
+            # its own uTP is many times slower on one machine; the faster way is the fair one
+            "enable_outgoing_utp": False,
+            "enable_incoming_utp": False,
             "upload_rate_limit": int(up),
             "alert_mask": lt.alert.category_t.status_notification
             | lt.alert.category_t.storage_notification,

@@ -159,7 +159,7 @@ def test_the_next_tier_is_asked_only_when_the_first_is_silent() -> None:
         ]
         # Both know us, and both are told.
         assert sorted(script.said[4:]) == [("a", "stopped", 1000), ("b", "stopped", 1000)]
-        assert swarm.warnings == ["the tracker ://? failed: refused"]
+        assert swarm.warnings == ["the tracker an unreadable address failed: refused"]
 
     asyncio.run(scenario())
 

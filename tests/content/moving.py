@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from hashlib import sha1
 from typing import Any, cast
 
 from spinney.content.descriptor import Descriptor, FileEntry
+from spinney.content.feed import TransferFeed
+from spinney.content.handles import Handles
+from spinney.content.layout import Layout
+from spinney.content.pieces import Bitfield
+from spinney.content.transfer import Settings, Transfer
+
+USUAL = Settings()
 
 
 class Content:
@@ -108,3 +116,151 @@ class Script:
 
     def wake(self) -> None:
         self.woken += 1
+
+
+class InlineHost:
+    """A host for the transfer alone: its clock is the loop's, its work is done at once."""
+
+    name = "inline"
+
+    def __init__(self, seed: int = 1) -> None:
+        self.rng = random.Random(seed)
+        self.jobs = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    def time(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def work(self, function: Any, *args: Any) -> Any:
+        self.jobs += 1
+        await self.gate.wait()
+        await asyncio.sleep(0)
+        return function(*args)
+
+
+class MemorySink:
+    """Keeps what is written in one buffer; can be told to fail."""
+
+    writable = True
+    in_order = False
+
+    def __init__(self, content: Content) -> None:
+        self.layout = Layout(content.descriptor)
+        self.space = bytearray(len(content.space))
+        self.record: bytes | None = None
+        self.finished: list[int] = []
+        self.events: list[str] = []
+        self.fail_with: Exception | None = None
+
+    def _may_fail(self) -> None:
+        if self.fail_with is not None:
+            raise self.fail_with
+
+    def open(self) -> None:
+        self._may_fail()
+
+    def load(self) -> bytes | None:
+        return self.record
+
+    def save(self, record: bytes) -> None:
+        self._may_fail()
+        self.events.append("save")
+        self.record = record
+
+    def stamps(self, files: Any) -> list[tuple[int, int]]:
+        return [(entry.length, 1) for entry in self.layout.files]
+
+    def existing(self, piece: int) -> bool:
+        return True
+
+    def adopt(self, good: Any) -> None: ...
+
+    def free_bytes(self) -> int | None:
+        return None
+
+    def reserve(self, files: Any) -> None: ...
+
+    def write(self, offset: int, data: memoryview) -> None:
+        self._may_fail()
+        self.events.append("write")
+        self.space[offset : offset + len(data)] = data
+
+    def finish(self, files: Any) -> None:
+        self.finished += files
+
+    def sync(self, files: Any) -> None:
+        self._may_fail()
+        self.events.append("sync")
+
+    def read_into(self, offset: int, buffer: memoryview, handles: Any = None) -> None:
+        self._may_fail()
+        buffer[:] = self.space[offset : offset + len(buffer)]
+
+    def handles(self) -> Handles:
+        return Handles(lambda number: None)  # type: ignore[arg-type, return-value]
+
+    def doubtful(self, offset: int, length: int) -> bool:
+        return False
+
+    def close(self, *, done: bool) -> None: ...
+
+    async def put(self, data: memoryview) -> None: ...
+
+
+async def in_memory(
+    content: Content, seed: int = 1, settings: Settings = USUAL, policy: Any = None
+) -> Transfer:
+    """A started transfer without a disk."""
+    host = cast(Any, InlineHost(seed))
+    sink = cast(Any, MemorySink(content))
+    transfer = Transfer(host, content.descriptor, sink, settings=settings, policy=policy)
+    await transfer.start()
+    return transfer
+
+
+def everything(content: Content) -> Bitfield:
+    return Bitfield(content.descriptor.piece_count, full=True)
+
+
+def give(content: Content, feed: Any, rows: list[tuple[int, int, int]], lie: bool = False) -> None:
+    """Answers what was requested, rightly or with every byte wrong."""
+    for piece, begin, length in rows:
+        at = piece * content.piece_length + begin
+        feed.deliver(at, wrong(content, at, length) if lie else content.space[at : at + length])
+
+
+def wrong(content: Content, at: int, length: int) -> bytes:
+    return bytes(255 - byte for byte in content.space[at : at + length])
+
+
+async def settle(transfer: Transfer) -> None:
+    """Until nothing waits to be verified."""
+    await transfer.intake.drain()
+    await asyncio.sleep(0)
+
+
+def undecided(transfer: Transfer, feed: TransferFeed) -> int:
+    """Bytes of a feed that are neither useful nor duplicate, bad or refused yet."""
+    open_pieces = [*transfer.open_pieces.values(), *transfer.intake.waiting()]
+    held = sum(b - a for each in open_pieces for a, b, sender in each.segments() if sender is feed)
+    evidence = transfer.intake.evidence
+    return held + sum(
+        record.end - record.start
+        for piece in range(transfer.needed.size)
+        for record in evidence.records(piece)
+        if record.sender is feed
+    )
+
+
+def assert_accounts(transfer: Transfer, feeds: list[TransferFeed]) -> None:
+    """Every byte delivered is counted exactly once, by source and by way of moving."""
+    ways: dict[str, list[int]] = {}
+    for feed in feeds:
+        counts = [feed.useful_bytes, feed.duplicate_bytes, feed.bad_bytes, feed.refused_bytes]
+        assert feed.delivered_bytes == sum(counts) + undecided(transfer, feed)
+        way = ways.setdefault(feed.source.way, [0, 0, 0])
+        for at in range(3):
+            way[at] += counts[at]
+    totals = {way: [row.useful, row.duplicate, row.bad] for way, row in transfer.totals().items()}
+    assert totals == ways

@@ -6,21 +6,22 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from content.moving import Content, Script
 
+from content.moving import Content, Script
 from spinney.content.pieces import Bitfield
 from spinney.content.store import FolderStore
 from spinney.content.transfer import Settings, Transfer
 from spinney.net.live.host import LiveHost
 
 KIB = 1024
+USUAL = Settings()
 
 
 def full(content: Content) -> Bitfield:
     return Bitfield(content.descriptor.piece_count, full=True)
 
 
-async def begun(content: Content, folder: Path, settings: Settings = Settings()) -> Transfer:
+async def begun(content: Content, folder: Path, settings: Settings = USUAL) -> Transfer:
     host = LiveHost(seed=7)
     store = FolderStore(host.storage, content.descriptor, str(folder))
     transfer = Transfer(host, content.descriptor, store, settings=settings)
@@ -72,8 +73,9 @@ async def test_one_source_fills_the_folder(content: Content, tmp_path: Path) -> 
     for entry, data in zip(content.files, content.data, strict=True):
         assert tmp_path.joinpath(*entry.path).read_bytes() == data
         if entry.length:
-            assert bytes(await transfer.read(entry.offset, min(entry.length, 20_000))) == (
-                data[:20_000]
+            assert (
+                bytes(await transfer.read(entry.offset, min(entry.length, 20_000)))
+                == (data[:20_000])
             )
     await transfer.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == [content.files[0].path[0]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,28 +11,24 @@ from contract.machines import Machines
 from needs import require_root
 
 SIDES = ("live", "plain", "sim")
-SLOW_BYTES_PER_S = 1_000_000
+SLOW_BYTES_PER_S = 4_000_000
 
 
 def build(side: str, folder: Path, *, isolated: bool = False, slow: bool = False) -> Machines:
-    """`isolated`: the check needs IPv6 multicast or death; `slow`: a line of 1 MB/s."""
+    """`isolated`: the check needs IPv6 multicast or death; `slow`: a line of 4 MB/s."""
     rate = SLOW_BYTES_PER_S if slow else None
     if side == "sim":
         from contract.sim_machines import SimMachines
 
         return SimMachines(slow_bytes_per_s=rate)
     # Imported here: without the live side, the simulated one must still pass.
-    from contract.live_machines import IsolatedMachines, LiveMachines, PlainMachines
+    from contract.live_machines import IsolatedMachines, LiveMachines
 
+    plain = side == "plain"
     if isolated or slow:
         require_root()
-
-        class Isolated(IsolatedMachines, PlainMachines if side == "plain" else LiveMachines):
-            pass
-
-        Isolated.side = side
-        return Isolated(folder, slow_bytes_per_s=rate)
-    return (PlainMachines if side == "plain" else LiveMachines)(folder)
+        return IsolatedMachines(folder, plain=plain, slow_bytes_per_s=rate)
+    return LiveMachines(folder, plain=plain)
 
 
 @pytest.fixture(params=SIDES)
@@ -54,6 +50,3 @@ def slow_machines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ma
     built = build(request.param, tmp_path, slow=True)
     yield built
     built.close()
-
-
-Maker = Callable[[], Machines]

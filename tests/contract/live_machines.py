@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from contract.machines import CHECK_LIMIT_S, Machines
 from spinney.net.host import Address, Host
 from spinney.net.live import LiveHost
+from spinney.net.live.plain import ENVIRONMENT_NAME
 
 T = TypeVar("T")
 
@@ -51,19 +52,26 @@ def network_namespace() -> Iterator[None]:
 
 
 class LiveMachines(Machines):
-    """`a` and `b` are this machine under two loopback addresses."""
+    """`a` and `b` are this machine under two loopback addresses.
 
-    side = "live"
+    `plain`: without the system calls that Windows lacks.
+    """
+
     four = ("127.0.0.1", "127.0.0.2")
     six = ("::1", "::1")
     interface = "lo" if sys.platform == "linux" else "lo0"
     one_machine = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, plain: bool = False) -> None:
+        self.side = "plain" if plain else "live"
+        self._exit = contextlib.ExitStack()
+        if plain:
+            before = os.environ.get(ENVIRONMENT_NAME)
+            os.environ[ENVIRONMENT_NAME] = "1"
+            self._exit.callback(_set_environment, ENVIRONMENT_NAME, before)
         self.a: Host = LiveHost("a")
         self.b: Host = LiveHost("b")
         self.folder = str(folder)
-        self._exit = contextlib.ExitStack()
         self._synced: list[str] = []
         answers = socket.getaddrinfo("localhost", 80, type=socket.SOCK_STREAM)
         self.known_name = ("localhost", list(dict.fromkeys(str(row[4][0]) for row in answers)))
@@ -158,28 +166,17 @@ class LiveMachines(Machines):
         return True
 
 
-class PlainMachines(LiveMachines):
-    """The same without the calls that Windows lacks."""
-
-    side = "plain"
-
-    def __init__(self, folder: Path) -> None:
-        before = os.environ.get("SPINNEY_PLAIN_IO")
-        os.environ["SPINNEY_PLAIN_IO"] = "1"
-        super().__init__(folder)
-        self._exit.callback(_set_environment, "SPINNEY_PLAIN_IO", before)
-
-
 class IsolatedMachines(LiveMachines):
     """In a network namespace: `spin0` multicasts over IPv6 too, and can be slow, or die."""
 
-    side = "isolated"
     four = ("10.77.0.1", "10.77.0.2")
     six = ("fd77::1", "fd77::2")
     interface = "spin0"
 
-    def __init__(self, folder: Path, *, slow_bytes_per_s: int | None = None) -> None:
-        super().__init__(folder)
+    def __init__(
+        self, folder: Path, *, plain: bool = False, slow_bytes_per_s: int | None = None
+    ) -> None:
+        super().__init__(folder, plain=plain)
         self._exit.enter_context(network_namespace())
         if slow_bytes_per_s is not None:
             rate = f"{slow_bytes_per_s * 8}bit"
@@ -190,7 +187,7 @@ class IsolatedMachines(LiveMachines):
 
     def vanish(self) -> None:
         """Everything that is sent is dropped; TCP gives up after about a second."""
-        Path("/proc/sys/net/ipv4/tcp_retries2").write_text("2")
+        Path("/proc/sys/net/ipv4/tcp_retries2").write_text("1")
         subprocess.run(["ip", "link", "set", "lo", "down"], check=True, timeout=10)
 
 

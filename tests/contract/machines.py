@@ -211,9 +211,7 @@ class Ear(DatagramReceiver):
             await self._changed.wait()
 
 
-async def pair(
-    machines: Machines, *, family: int = 4, **connect: Any
-) -> tuple[Recorder, Recorder]:
+async def pair(machines: Machines, *, family: int = 4, **connect: Any) -> tuple[Recorder, Recorder]:
     """A connection from `a` to `b`: both ends."""
     made: asyncio.Queue[Recorder] = asyncio.Queue()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
+from typing import Any
 
 import pytest
 
@@ -56,11 +57,11 @@ def test_h19_resolve(machines: Machines) -> None:
         for family in (4, 6):
             own = [host for host in expected if (":" in host) == (family == 6)]
             if own:
-                rows = await machines.a.resolve(name, 80, family=family)  # type: ignore[arg-type]
+                rows = await machines.a.resolve(name, 80, family=family)
                 assert sorted(rows) == sorted((host, 80) for host in own)
             else:
                 with pytest.raises(ResolveError):
-                    await machines.a.resolve(name, 80, family=family)  # type: ignore[arg-type]
+                    await machines.a.resolve(name, 80, family=family)
         for host in (*machines.four, *machines.six, "8.8.8.8", "2001:db8::1"):
             assert await machines.a.resolve(host, 443) == [(host, 443)]
         for wrong in ("", "a" * 64 + ".test", "two words", "nul\0", "-", ".."):
@@ -105,7 +106,7 @@ def test_h22_rng_and_entropy(machines: Machines) -> None:
     assert len(set(drawn)) == 100
     zeros = sum(bin(byte).count("0") - 1 for byte in machines.a.entropy(4_096))
     assert zeros < 20_000
-    rng = machines.a.rng
+    rng: Any = machines.a.rng
     state = rng.getstate() if hasattr(rng, "getstate") else None
     machines.a.entropy(16)
     assert state is None or rng.getstate() == state, "keys must not come from the choices"
@@ -172,12 +173,16 @@ def test_h25_timers(machines: Machines) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
         fired: list[tuple[int, float]] = []
+
+        def note(delay: int) -> None:
+            fired.append((delay, loop.time()))
+
         last = asyncio.Event()
         delays = [30, 10, 20, 10, 0, 25, 5]
         for delay in delays:
             when = started + delay / 1_000
-            loop.call_at(when, lambda delay=delay: fired.append((delay, loop.time())))
-        cancelled = loop.call_later(0.015, fired.append, (99, 0.0))
+            loop.call_at(when, note, delay)
+        cancelled = loop.call_later(0.015, note, 99)
         cancelled.cancel()
         loop.call_later(0.06, last.set)
         await last.wait()

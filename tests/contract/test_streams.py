@@ -9,6 +9,7 @@ import pytest
 from contract.certificates import SERVER_NAME, contexts
 from contract.machines import Ear, Filler, Machines, Recorder, closing, pair
 from spinney.errors import ConnectError, NetworkError, PortTakenError
+from spinney.net.host import Buffer
 
 MUCH = bytes(range(251)) * 16_711  # 4.2 MB, of no period that a buffer could have
 
@@ -221,7 +222,14 @@ def test_h9_buffered_protocol(machines: Machines) -> None:
 def test_h10_writelines(machines: Machines) -> None:
     async def check() -> None:
         here, there = await pair(machines)
-        rows = [b"head", bytearray(b"body"), memoryview(MUCH)[3:900_000], b"", b"tail"] * 3
+        some: list[Buffer] = [
+            b"head",
+            bytearray(b"body"),
+            memoryview(MUCH)[3:900_000],
+            b"",
+            b"tail",
+        ]
+        rows = some * 3
         here.transport.writelines(rows)
         whole = b"".join(rows)
         assert await there.until(len(whole)) == whole
@@ -276,7 +284,7 @@ def test_h12_nobody_listens(machines: Machines) -> None:
         listener.close()
         await asyncio.sleep(0)
         began = machines.a.time()
-        with pytest.raises(ConnectError, match=f"{address[0]}:{address[1]}"):
+        with pytest.raises(ConnectError, match=str(address[1])):
             await machines.a.connect(Recorder, address)
         assert machines.a.time() - began < 1.0
 
@@ -327,9 +335,7 @@ def test_h15_tls(machines: Machines) -> None:
 
         listener = await machines.b.listen(factory, (machines.four[1], 0), tls=server)
         address = listener.addresses[0]
-        _, here = await machines.a.connect(
-            Recorder, address, tls=trusting, server_name=SERVER_NAME
-        )
+        _, here = await machines.a.connect(Recorder, address, tls=trusting, server_name=SERVER_NAME)
         assert here.transport.get_extra_info("peername") == address
         assert here.transport.get_extra_info("ssl_object") is not None
         here.transport.write(MUCH)

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
+from spinney.net.host import Interface
 from spinney.net.live import LiveHost
 
 _CLONE_NEWNET = 0x40000000
@@ -34,11 +35,15 @@ def _die_with_parent() -> None:
 
 
 class Namespace:
-    """Made on entering, with `addresses` addresses; on leaving all its processes end."""
+    """Made on entering, with `addresses` addresses; on leaving all its processes end.
 
-    def __init__(self, addresses: int = 10) -> None:
+    `prefix_bits`: 16 makes them neighbours on one link, as libtorrent's LAN discovery wants.
+    """
+
+    def __init__(self, addresses: int = 10, prefix_bits: int = 32) -> None:
         self.name = f"spinney-{os.getpid()}-{next(_numbers)}"
         self._count = addresses
+        self._prefix_bits = prefix_bits
         self._processes: list[subprocess.Popen[Any]] = []
 
     def __enter__(self) -> Namespace:
@@ -46,7 +51,8 @@ class Namespace:
         try:
             self._ip("-n", self.name, "link", "set", "lo", "up")
             for n in range(1, self._count + 1):
-                self._ip("-n", self.name, "addr", "add", f"{self.address(n)}/32", "dev", "lo")
+                address = f"{self.address(n)}/{self._prefix_bits}"
+                self._ip("-n", self.name, "addr", "add", address, "dev", "lo")
         except BaseException:
             self._ip("netns", "delete", self.name)
             raise
@@ -133,6 +139,10 @@ class _HostInside(LiveHost):
     def make_socket(self, family: int, kind: int) -> Any:
         with self._namespace.entered():
             return super().make_socket(family, kind)
+
+    def interfaces(self) -> list[Interface]:
+        with self._namespace.entered():
+            return super().interfaces()
 
     async def connect(self, factory: Any, remote: Any, **options: Any) -> Any:
         if self._address is not None and options.get("local") is None and ":" not in remote[0]:

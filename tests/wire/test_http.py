@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from wires import loopback
+from tests.wire.wires import loopback
 
 from spinney.errors import (
     ConnectError,

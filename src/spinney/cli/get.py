@@ -8,8 +8,6 @@ import click
 
 from spinney.cli.options import SECONDS, finding, networking, talking
 
-NO_PEERS_AFTER_S = 20
-
 
 @click.command(
     name="get",
@@ -59,6 +57,7 @@ def get_link(link: str, options: dict[str, Any]) -> int:
     )
 
     async def work(report: Reporter) -> int:
+        from spinney.cli.stdout import write_to_stdout
         from spinney.peer import Peer
 
         async with Peer.live(settings(options)) as peer:
@@ -70,6 +69,7 @@ def get_link(link: str, options: dict[str, Any]) -> int:
                 give_up_s=options["give_up"],
                 on_event=report.heard,
                 on_preparing=report.preparing,
+                stream=write_to_stdout if options["output"] == "-" else None,
                 **transfer_options(options),
             )
             await getting.wait()

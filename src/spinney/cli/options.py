@@ -12,7 +12,7 @@ from spinney.errors import UsageError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Parsed(click.ParamType):
+class _Parsed(click.ParamType):  # type: ignore[type-arg]
     """A text that one function of `config` reads; its `UsageError` is click's."""
 
     def __init__(self, name: str, function: str) -> None:

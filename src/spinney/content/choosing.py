@@ -25,15 +25,20 @@ if TYPE_CHECKING:
 Open = OpenPiece["TransferFeed"]
 
 
+def may_take(transfer: Transfer, feed: TransferFeed, piece: int) -> bool:
+    """Has this source the piece, and may it be asked of it, as far as policy and leases go?"""
+    if piece not in feed.has or not transfer.allows(feed, piece):
+        return False
+    holder = transfer.leases.holder(piece)
+    return holder is None or holder is feed
+
+
 def usable(transfer: Transfer, feed: TransferFeed, opened: Open) -> bool:
     """May this source bring blocks of this piece in progress at all?"""
-    if opened.piece not in feed.has or not transfer.allows(feed, opened.piece):
-        return False
-    holder = transfer.leases.holder(opened.piece)
-    if holder is not None and holder is not feed:
+    if not may_take(transfer, feed, opened.piece):
         return False
     if opened.solo or feed.suspected:  # whole pieces alone
-        return opened.owner is feed or (opened.owner is None and not opened.segments())
+        return opened.owner is feed or (opened.owner is None and opened.untouched)
     return True
 
 
@@ -43,19 +48,23 @@ def choose(transfer: Transfer, feed: TransferFeed, pieces: Bitfield | None) -> O
         if piece not in feed.has or not (pieces is None or piece in pieces):
             continue
         if not transfer.intake.holds(piece):
-            leased = transfer.open_pieces.get(piece) or transfer.begin(piece, feed)
+            leased = transfer.open_pieces.get(piece) or transfer.progress.begin(piece, feed)
             if leased is not None and leased.free:
                 return leased
     if transfer.in_order:
         found = _in_order(transfer, feed, pieces)
         if found is not None or transfer.window_is_hard:
             return found
-    for opened in transfer.orphans.values():
-        fits = opened.free and (pieces is None or opened.piece in pieces)
-        if fits and usable(transfer, feed, opened):
-            transfer.adopt(opened, feed)
+    for opened in list(transfer.progress.orphans.values()):
+        if not opened.free or not (pieces is None or opened.piece in pieces):
+            continue
+        if usable(transfer, feed, opened):
+            transfer.progress.adopt(opened, feed)
             return opened
-    if transfer.has_room:
+        if opened.solo and may_take(transfer, feed, opened.piece):
+            transfer.progress.disown(opened)  # pushed by one who promised nothing: begun anew
+            return transfer.progress.begin(opened.piece, feed)
+    if transfer.progress.has_room:
         piece_or_none = transfer.picker.pick(
             feed.has,
             transfer.rng,
@@ -64,7 +73,7 @@ def choose(transfer: Transfer, feed: TransferFeed, pieces: Bitfield | None) -> O
             within=pieces,
         )
         if piece_or_none is not None:
-            return transfer.begin(piece_or_none, feed)
+            return transfer.progress.begin(piece_or_none, feed)
     return _shared(transfer, feed, pieces)
 
 
@@ -90,10 +99,10 @@ def _in_order(transfer: Transfer, feed: TransferFeed, pieces: Bitfield | None) -
         if opened is not None:
             if opened.free and usable(transfer, feed, opened):
                 if opened.owner is None:
-                    transfer.adopt(opened, feed)
+                    transfer.progress.adopt(opened, feed)
                 return opened
         elif piece in transfer.picker.candidates and transfer.allows(feed, piece):
-            return transfer.begin(piece, feed) if transfer.has_room else None
+            return transfer.progress.begin(piece, feed) if transfer.progress.has_room else None
     return None
 
 
@@ -101,13 +110,13 @@ def endgame(
     transfer: Transfer, feed: TransferFeed, limit_bytes: int, pieces: Bitfield | None
 ) -> list[tuple[Open, int]]:
     """Blocks of which this source may bring a second copy, those of slow sources first."""
-    if feed.suspected or not transfer.all_asked():
+    if feed.suspected or not transfer.progress.all_asked():
         return []
     now = transfer.host.time()
     rows: list[tuple[float, Open, int]] = []
-    for piece in transfer.leases_of_others(feed):
+    for piece in transfer.leasing.of_others(feed):
         if piece in feed.has and piece not in transfer.open_pieces:
-            transfer.begin(piece, transfer.leases.holder(piece))
+            transfer.progress.begin(piece, transfer.leases.holder(piece))
     for opened in transfer.open_pieces.values():
         if opened.solo or opened.piece not in feed.has:
             continue

@@ -42,6 +42,7 @@ class TransferFeed:
         """Failed pieces in which this source had a part that is not cleared yet."""
         self.suggested: list[int] = []
         self.working: dict[int, Open] = {}
+        """Pieces that it is fetching and that may have free blocks."""
         self._transfer = transfer
         self._tally = transfer.tally(source.way)
         self._asked: dict[int, tuple[int, int]] = {}
@@ -105,11 +106,11 @@ class TransferFeed:
             return out
         left = limit_bytes
         for piece, opened in list(self.working.items()):
-            if transfer.open_pieces.get(piece) is not opened:
+            if not opened.free or transfer.open_pieces.get(piece) is not opened:
                 del self.working[piece]
                 continue
-            fits = opened.free and (pieces is None or piece in pieces)
-            if fits and choosing.usable(transfer, self, opened):
+            allowed = pieces is None or piece in pieces
+            if allowed and choosing.usable(transfer, self, opened):
                 left = self._take(opened, out, left)
                 if left <= 0:
                     return out
@@ -131,22 +132,22 @@ class TransferFeed:
     def _take(self, opened: Open, out: list[tuple[int, int, int]], left: int) -> int:
         """Reserves free blocks of a piece, in order, until `left` is used up."""
         state, askers, asked = opened.state, opened.askers, self._asked
-        piece, key, mine, taken = opened.piece, opened.key, (self,), 0
-        block = state.find(FREE)
+        piece, key, mine, taken, before = opened.piece, opened.key, (self,), 0, left
+        find, held, last = state.find, opened.block_held, opened.blocks - 1
+        block = find(FREE)
         while block >= 0 and left > 0:
-            if opened.block_held[block]:
+            if held[block] or block == last:
                 begin, length = opened.missing(block)
             else:
-                begin = block * BLOCK_BYTES
-                length = min(BLOCK_BYTES, opened.length - begin)
+                begin, length = block * BLOCK_BYTES, BLOCK_BYTES
             state[block] = 1
             askers[block] = mine
             asked[key + block] = (begin, length)
             out.append((piece, begin, length))
             left -= length
-            self.pending_bytes += length
             taken += 1
-            block = state.find(FREE, block + 1)
+            block = find(FREE, block + 1)
+        self.pending_bytes += before - left
         opened.free -= taken
         return left
 
@@ -155,11 +156,7 @@ class TransferFeed:
         opened.ask(block, self)
         self._asked[opened.key + block] = (begin, length)
         self.pending_bytes += length
-        self.working[opened.piece] = opened
         out.append((opened.piece, begin, length))
-
-    def holds_block(self, opened: Open, block: int) -> bool:
-        return opened.key + block in self._asked
 
     def rate(self, now: float) -> float:
         """Bytes a second that this source brought lately; 0.0 while unknown."""
@@ -184,29 +181,37 @@ class TransferFeed:
 
     def give_back_all(self) -> None:
         transfer = self._transfer
-        for piece, opened in list(self.working.items()):
-            if transfer.open_pieces.get(piece) is opened:
-                self._give_back_piece(opened)
-        assert not self.pending_bytes, "a reservation outside the pieces in progress"
+        per_piece = transfer.blocks_per_piece
+        touched: dict[int, Open] = dict(self.working)
+        for key in list(self._asked):
+            piece, block = divmod(key, per_piece)
+            touched[piece] = transfer.open_pieces[piece]
+            self._release(touched[piece], block)
         self.working.clear()
-
-    def _give_back_piece(self, opened: Open) -> None:
-        for block in range(opened.blocks):
-            if opened.key + block in self._asked:
-                self._release(opened, block)
-        self._maybe_let_go(opened)
+        for piece, opened in touched.items():
+            if transfer.open_pieces.get(piece) is opened:
+                self._maybe_let_go(opened)
 
     def _release(self, opened: Open, block: int) -> None:
         self.pending_bytes -= self._asked.pop(opened.key + block)[1]
-        opened.release(block, self)
+        self._free_again(opened, block)
         self._transfer.changed()
+
+    def _free_again(self, opened: Open, block: int) -> None:
+        opened.release(block, self)
+        if opened.owner is not None and opened.free:
+            opened.owner.working[opened.piece] = opened
 
     def _maybe_let_go(self, opened: Open) -> None:
         """With nothing reserved any more, a piece is free for others to finish."""
         if opened.owner is not self or self._transfer.leases.holder(opened.piece) is self:
             return
-        if not any(self in row for row in opened.askers):
-            self._transfer.disown(opened)
+        if not self.fetches(opened):
+            self._transfer.progress.disown(opened)
+
+    def fetches(self, opened: Open) -> bool:
+        """Has it reserved any block of this piece?"""
+        return any(self in row for row in opened.askers)
 
     # -- bringing -----------------------------------------------------------------------
 
@@ -269,7 +274,7 @@ class TransferFeed:
                 return None
         if piece in transfer.have or transfer.intake.holds(piece):
             return self.count_duplicate(length)
-        opened = transfer.open_pieces.get(piece) or transfer.open_unasked(piece, self)
+        opened = transfer.open_pieces.get(piece) or transfer.progress.open_unasked(piece, self)
         if opened is None:
             return self.count_refused(length)
         return self._hold(opened, begin, part)
@@ -303,8 +308,9 @@ class TransferFeed:
         if self._transfer.congested:
             return False
         if opened.solo or self.suspected:
-            if opened.owner is None and not opened.segments():
-                self._transfer.adopt(opened, self)
+            if opened.owner is None and opened.untouched:
+                # It stays among the orphans: who asks for it may take it over.
+                opened.owner, opened.solo = self, True
             if opened.owner is not self:
                 return False
         if len(opened.starts) + len(gaps) > MAX_SEGMENTS:
@@ -326,7 +332,7 @@ class TransferFeed:
             else:
                 del self._asked[opened.key + block]
                 self.pending_bytes -= row[1]
-                opened.release(block, self)
+                self._free_again(opened, block)
         return asked
 
     def lose(self, opened: Open, block: int) -> tuple[int, int]:
@@ -340,12 +346,12 @@ class TransferFeed:
     def lease(self, pieces: Sequence[int], seconds: float) -> list[int]:
         if not self.live:
             return []
-        return [piece for piece in pieces if self._transfer.claim(piece, self, seconds)]
+        return [piece for piece in pieces if self._transfer.leasing.claim(piece, self, seconds)]
 
     def give_lease_back(self, pieces: Sequence[int]) -> None:
         for piece in pieces:
             if self._transfer.leases.holder(piece) is self:
-                self._transfer.end_lease(piece)
+                self._transfer.leasing.end(piece)
 
     # -- leaving ------------------------------------------------------------------------
 
@@ -361,6 +367,9 @@ class TransferFeed:
         self.live = False
         self.give_lease_back(self._transfer.leases.of(self))
         self.give_back_all()
+        for opened in list(self._transfer.progress.orphans.values()):
+            if opened.owner is self:
+                self._transfer.progress.disown(opened)
 
     # -- accounting ---------------------------------------------------------------------
 

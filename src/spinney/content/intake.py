@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from spinney.content.evidence import Evidence, Record, cut, fingerprint, judge
 from spinney.content.openpiece import OpenPiece
-from spinney.errors import StorageError
+from spinney.errors import SpinneyError
 
 if TYPE_CHECKING:
     from spinney.content.feed import TransferFeed
@@ -50,13 +50,17 @@ class Intake:
         """Is the piece full and waiting to be verified?"""
         return piece in self._held
 
+    def waiting(self) -> list[Open]:
+        """The full pieces that are not verified yet."""
+        return list(self._held.values())
+
     def __len__(self) -> int:
         return len(self._held)
 
     def add(self, opened: Open) -> None:
         """All bytes of a piece are here."""
         del self._transfer.open_pieces[opened.piece]
-        self._transfer.orphans.pop(opened.piece, None)
+        self._transfer.progress.orphans.pop(opened.piece, None)
         self._held[opened.piece] = opened
         self._queue.append(opened)
         self.waiting_bytes += opened.length
@@ -82,7 +86,7 @@ class Intake:
                 batch.append(self._queue.popleft())
             try:
                 outcomes = await transfer.host.work(self._job, batch)
-            except StorageError as error:
+            except SpinneyError as error:
                 for opened in batch:
                     del self._held[opened.piece]
                     self.waiting_bytes -= opened.length
@@ -96,8 +100,8 @@ class Intake:
                 else:
                     self.reject(opened, outcome.prints)
             try:
-                await transfer.finish_files()
-            except StorageError as error:
+                await transfer.selection.finish_files()
+            except SpinneyError as error:
                 transfer.fail(error)
                 return
             transfer.changed()
@@ -144,7 +148,7 @@ class Intake:
         transfer, piece = self._transfer, opened.piece
         segments = opened.segments()
         keys = dict.fromkeys(feed.source.peer_key for _, _, feed in segments)
-        transfer.reopen(opened)
+        transfer.progress.reopen(opened)
         if len(keys) == 1:
             for start, end, feed in segments:
                 feed.count_bad(end - start)
@@ -157,13 +161,13 @@ class Intake:
     def keep(
         self, piece: int, segments: list[tuple[int, int, TransferFeed]], prints: list[bytes]
     ) -> None:
-        """Remembers an attempt until the piece passes; what must be forgotten counts as bad."""
+        """Remembers an attempt until the piece passes; what must be forgotten counts as refused."""
         attempt = [
             Record(start, end, feed, digest)
             for (start, end, feed), digest in zip(cut(segments), prints, strict=True)
         ]
         for record in self.evidence.add(piece, attempt):
-            record.sender.count_bad(record.end - record.start)
+            record.sender.count_refused(record.end - record.start)
 
     def _blame(self, opened: Open, ranges: list[tuple[int, int, TransferFeed]]) -> None:
         merged: list[tuple[int, int, TransferFeed]] = []

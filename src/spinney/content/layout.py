@@ -35,6 +35,7 @@ class Layout:
             (number for number, entry in enumerate(self.files) if entry.length),
             key=lambda number: self.files[number].offset,
         )
+        self.solid: bool = sum(entry.length for entry in self.files) == self.size_bytes
         self._starts = [self.files[number].offset for number in self._filled]
 
     def spans(self, offset: int, length: int) -> list[Span]:
@@ -57,6 +58,8 @@ class Layout:
     def padding(self, offset: int, length: int) -> list[tuple[int, int]]:
         """Ranges (begin, end), relative to `offset`, that no file covers."""
         rows: list[tuple[int, int]] = []
+        if self.solid:
+            return rows
         at = 0
         for span in self.spans(offset, length):
             if span.at > at:

@@ -162,6 +162,11 @@ class OpenPiece(Generic[S]):
     def asked_of_nobody(self) -> bool:
         return ASKED not in self.state and TWICE not in self.state
 
+    @property
+    def untouched(self) -> bool:
+        """Nobody brought anything, nobody is asked for anything."""
+        return self.asked_of_nobody() and not self.segments()
+
     def segments(self) -> list[tuple[int, int, S]]:
         """(start, end, sender) of all that senders brought, without padding."""
         return [

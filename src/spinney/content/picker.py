@@ -20,6 +20,8 @@ RANDOM_FIRST_PIECES = 4
 """While fewer pieces are here, pick at random (as the mainline client did)."""
 PROBES = 256
 """Pieces tried from the rarest on before the set is searched: bounds the cost of a choice."""
+DRAWS = 16
+"""Random pieces tried before the set is searched."""
 MAX_COPIES = 4095
 """Availability is counted up to here; beyond, pieces are equally common."""
 DEFAULT_PRIORITY = 4
@@ -234,6 +236,12 @@ class Picker:
     ) -> int | None:
         for piece in suggested:
             if piece in self.candidates and piece in has and allowed(piece):
+                return piece
+        top = 7 - self._order[0] // LEVELS if self._order else 0
+        for _ in range(DRAWS):
+            piece = int(rng.random() * self.piece_count)
+            fits = piece in self.candidates and piece in has and self.priority[piece] == top
+            if fits and allowed(piece):
                 return piece
         best: int | None = None
         for piece in self._hits(has, rng, None):

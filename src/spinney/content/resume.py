@@ -14,6 +14,8 @@ from spinney.errors import WireError
 from spinney.wire import bencode
 
 VERSION = 1
+LIMITS = bencode.Limits(depth=3, tokens=4_000_000, length_bytes=64 << 20)
+"""A million files of two numbers each, and two million pieces: more than a torrent may have."""
 Stamp = tuple[int, int]
 """(size in bytes, modified in ns); (-1, 0) for a file that is not there."""
 
@@ -55,7 +57,7 @@ class ResumeRecord:
 def decode_record(data: bytes, infohash: bytes, piece_count: int) -> ResumeRecord | None:
     """The record, or None if these bytes are no record of this content (torn, foreign)."""
     try:
-        row = bencode.decode(data)
+        row = bencode.decode(data, limits=LIMITS)
         if not isinstance(row, dict) or row.get(b"spinney") != VERSION:
             return None
         if row.get(b"infohash") != infohash:

@@ -1,0 +1,85 @@
+"""The laboratory: experiments with the real protocol code in a simulated network.
+
+An experiment is one file of this folder with an `EXPERIMENT` (see `echo.py`); `spinney lab`
+is the command.  From Python:
+
+    from spinney import lab
+
+    lab.list()                                       # the experiments
+    sweep = lab.run("echo", seeds=5, parameters={"loss": [0, 0.1]}, out="results")
+    lab.replay("echo", seed=3, parameters={"loss": 0.1}, trace="trace.jsonl")
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spinney.lab.experiment import Experiment, Result, Value
+    from spinney.lab.sweep import Sweep
+
+    Given = Mapping[str, Value | Sequence[Value]]
+
+
+def list() -> builtins.list[Experiment]:
+    """All experiments, sorted by name."""
+    from spinney.lab import registry
+
+    return registry.load_all()
+
+
+def run(
+    name: str,
+    seeds: int | Iterable[int] | None = None,
+    parameters: Given | None = None,
+    out: str | None = None,
+    *,
+    plot: bool = False,
+    workers: int | None = None,
+    told: Callable[[Result, int, int], object] | None = None,
+) -> Sweep:
+    """Runs an experiment for every seed and every combination of parameters.
+
+    `seeds`: how many (0, 1, …) or which; None: as many as the experiment asks for.
+    `parameters`: a value or a list of values for each name; what is not given is as the
+    experiment has it.  `out`: a folder for NAME.csv, NAME.json, with `plot` NAME.png, and
+    NAME.failures.jsonl.  `workers`: processes, all cores if None, 1 in this process.
+    `told(result, done, total)` hears of each trial.
+
+    Raises `UsageError` for a name or parameter that does not exist, or a plot without
+    matplotlib.  Trials that failed are in `failures`, each with its error.
+    """
+    from pathlib import Path
+
+    from spinney.lab import output, plotting_needs, registry, sweep
+
+    experiment = registry.load(name)
+    if plot:
+        plotting_needs(experiment)
+    chosen = experiment.seeds if seeds is None else seeds
+    which = range(chosen) if isinstance(chosen, int) else builtins.list(chosen)
+    done = sweep.sweep(experiment, which, parameters or {}, workers=workers, told=told)
+    if out is not None:
+        output.write(done, Path(out), plot=plot)
+    return done
+
+
+def replay(
+    name: str,
+    seed: int,
+    parameters: Mapping[str, Value] | None = None,
+    trace: str | None = None,
+) -> Result:
+    """Runs one trial again in this process, with a trace in JSON lines if asked for."""
+    from spinney.lab import sweep
+
+    return sweep.run_trial(name, seed, parameters or {}, trace)
+
+
+def plotting_needs(experiment: Experiment) -> None:
+    """Raises `UsageError` if a plot cannot be drawn, before anything runs."""
+    from spinney.lab import plot
+
+    plot.require(experiment)

@@ -117,7 +117,7 @@ class Datagrams(Protocol):
     D8. A datagram of up to 65,507 bytes (IPv4) arrives whole or not at all.
     D9. `local_address` tells the numeric address and the port, also when 0 was asked for.
     D10. `join` makes datagrams to `group` that come by `interface` arrive here; with `source`,
-    only those from that sender.
+    only those from that sender.  What cannot be joined raises `NetworkError`.
     D11. `leave` ends a `join`, and `close` ends them all.
     D12. What is sent to a group goes out by `multicast_interface` with `multicast_hops`, and is
     heard on this machine too while `multicast_loop` is true.
@@ -132,8 +132,10 @@ class Datagrams(Protocol):
     far as this machine knows.
     """
 
-    local_address: Address
-    dropped: int
+    @property
+    def local_address(self) -> Address: ...
+    @property
+    def dropped(self) -> int: ...
 
     def send(self, data: Buffer, remote: Address) -> None: ...
     def send_many(self, batch: Sequence[tuple[Buffer, Address]]) -> int: ...
@@ -150,7 +152,8 @@ class Datagrams(Protocol):
 class Listener(Protocol):
     """A listening stream socket; `addresses` has one entry for each bound address."""
 
-    addresses: tuple[Address, ...]
+    @property
+    def addresses(self) -> tuple[Address, ...]: ...
 
     def close(self) -> None: ...
 
@@ -267,9 +270,12 @@ class Host(Protocol):
     H25. A callback of an `asyncio` timer runs at or after its time, timers due earlier first.
     """
 
-    name: str
-    rng: Rng
-    storage: Storage
+    @property
+    def name(self) -> str: ...
+    @property
+    def rng(self) -> Rng: ...
+    @property
+    def storage(self) -> Storage: ...
 
     def time(self) -> float: ...
     def wall_time(self) -> float: ...

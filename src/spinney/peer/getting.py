@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from spinney.bittorrent.swarm import PeerSource
 from spinney.config import GetOptions
 from spinney.content.descriptor import Descriptor
+from spinney.content.pipe import Write
 from spinney.content.transfer import Settings as TransferSettings
 from spinney.content.transfer import Transfer
-from spinney.errors import DescriptorError, NoPeersError
+from spinney.errors import DescriptorError, NoPeersError, NotFoundError, NotWritableError
 from spinney.events import Done, Ready
 from spinney.net.host import Address
 from spinney.net.limits import Bucket
@@ -41,6 +42,7 @@ class Getting(SwarmMoving[Done]):
         options: GetOptions,
         given: list[Address],
         on_preparing: Preparing | None,
+        stream: Write | None,
     ) -> None:
         super().__init__(peer, opened.transfer, str(opened.magnet))
         self._opened = opened
@@ -48,7 +50,9 @@ class Getting(SwarmMoving[Done]):
         self._options = options
         self._given = given
         self._on_preparing = on_preparing
+        self._stream = stream
         self._selection: list[int] = []
+        self._output: Output | None = None
         self._descriptor = opened.descriptor
         if opened.descriptor is not None:  # so that wrong wishes are told at once
             self._output = self._choose(opened.descriptor)
@@ -67,6 +71,7 @@ class Getting(SwarmMoving[Done]):
             name=descriptor.files[0].path[-1] if descriptor.files else descriptor.name,
             single_file=descriptor.single_file,
             chosen_files=len(self._selection),
+            has_stream=self._stream is not None,
         )
 
     def _wanted_bytes(self, descriptor: Descriptor) -> int:
@@ -87,23 +92,32 @@ class Getting(SwarmMoving[Done]):
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
         descriptor = self._descriptor or await self._describe()
         output = self._output
+        assert output is not None
         transfer = Transfer(
             self._host,
             descriptor,
-            make_sink(self._peer, descriptor, output, self._selection),
+            make_sink(self._host, descriptor, output, self._stream),
             settings=TransferSettings(in_order=self._options.get("sequential", False)),
         )
         if len(self._selection) < len(descriptor.files):
             wanted = set(self._selection)
             transfer.select({n: 4 if n in wanted else 0 for n in range(len(descriptor.files))})
         self._state = "checking"
-        await transfer.start(progress=self._on_preparing)
+        try:
+            await transfer.start(progress=self._on_preparing)
+        except (NotFoundError, NotWritableError) as error:
+            if "-o" in str(error):
+                raise
+            raise NotWritableError(
+                f"cannot write to {output.path}: {error}; choose another place with -o"
+            ) from error
         self._state = "downloading"
         self._attend(transfer)
         self.require_swarm().begin(transfer, descriptor.info_bytes)
         await self._until_ended()
         seconds = self._host.time() - began
-        self._state = "seeding"
+        wish = SeedWish(self._options.get("seed_ratio"), self._options.get("seed_time_s"))
+        self._state = "done" if wish.empty else "seeding"
         self._tell_progress()
         done = Done(
             self._host.wall_time(),
@@ -115,13 +129,15 @@ class Getting(SwarmMoving[Done]):
             sources=transfer.totals(),
         )
         self._emit(done)
-        wish = SeedWish(self._options.get("seed_ratio"), self._options.get("seed_time_s"))
         await self._serve(wish, forever=False)
         return done
 
     async def _join(self, private: bool) -> None:
         sources: list[PeerSource] = await self._peer.sources(
-            self._opened.trackers, self._options, private=private
+            self._opened.magnet.swarm_hashes,
+            self._opened.trackers,
+            self._options,
+            private=private,
         )
         self._swarm = self._peer.node.add(
             self._opened.magnet.swarm_hashes,

@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from spinney.errors import SpinneyError
 from spinney.events import Error, Event, Listener, Progress, Ready, Warning
@@ -26,6 +26,12 @@ WINDOW_S = 5.0
 """Rates are means over this long."""
 
 R = TypeVar("R")
+
+
+class Closing(Protocol):
+    """What a transfer may own: the peer that runs nothing else."""
+
+    async def close(self) -> None: ...
 
 
 class Speed:
@@ -59,6 +65,7 @@ class Moving(Generic[R]):
         self._progress: Progress | None = None
         self._task: asyncio.Task[R] | None = None
         self._down, self._up = Speed(), Speed()
+        self._owned: Closing | None = None
         self.ready = False
         """It runs: a sharer can be reached, a getter has begun."""
 
@@ -121,7 +128,12 @@ class Moving(Generic[R]):
 
     # -- life
 
-    def _start(self) -> None:
+    def own(self, peer: Closing) -> None:
+        """`peer` is closed when this ends."""
+        self._owned = peer
+
+    def begin(self) -> None:
+        """Runs from now on, in a task of its own."""
         self._task = asyncio.get_running_loop().create_task(self._guarded())
 
     async def _guarded(self) -> R:
@@ -133,6 +145,8 @@ class Moving(Generic[R]):
         finally:
             try:
                 await self._clean_up()
+                if self._owned is not None:
+                    await self._owned.close()
             finally:
                 for queue in self._queues:
                     queue.put_nowait(None)
@@ -158,7 +172,7 @@ class Moving(Generic[R]):
             if not self._task.cancelled():
                 self._task.exception()  # seen: `wait` is where it is raised
 
-    async def __aenter__(self) -> Moving[R]:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

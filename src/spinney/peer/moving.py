@@ -18,7 +18,7 @@ from spinney.peer.stopping import SeedWish
 if TYPE_CHECKING:
     from spinney.peer.peer import Peer
 
-PROGRESS_S = 1.0
+PROGRESS_S = 0.5
 """How often progress is told; often enough for people, cheap for programs."""
 HASHED_AT_ONCE = 1 << 20
 
@@ -48,12 +48,9 @@ class SwarmMoving(Moving[R]):
         """How far it is, now."""
         swarm, transfer, descriptor = self._swarm, self._transfer, self._descriptor
         now = self._host.time()
-        total = descriptor.total_bytes if descriptor is not None else None
+        total = self._wanted_bytes(descriptor) if descriptor is not None else None
         wanted_left = transfer.left_bytes if transfer is not None else None
-        have = 0
-        if descriptor is not None and transfer is not None:
-            total = self._wanted_bytes(descriptor)
-            have = max(0, total - transfer.left_bytes)
+        have = max(0, total - wanted_left) if total and wanted_left is not None else 0
         state = swarm.status() if swarm is not None else None
         down = self._down.measure(now, state.downloaded_bytes if state else 0)
         up = self._up.measure(now, state.uploaded_bytes if state else 0)
@@ -159,10 +156,11 @@ class SwarmMoving(Moving[R]):
     async def _clean_up(self) -> None:
         if self._ticker is not None:
             self._ticker.cancel()
-        self._state = "stopped"
+        told, self._state = self._state in ("starting", "done"), "stopped"
         try:
             if self._swarm is not None:
-                self._tell_progress()
+                if not told:
+                    self._tell_progress()
                 await self._swarm.close()
         finally:
             self._peer.forget(self)

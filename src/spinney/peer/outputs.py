@@ -8,8 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from spinney.content.descriptor import Descriptor
+from spinney.content.device import DeviceSink
+from spinney.content.pipe import PipeSink, Write
+from spinney.content.sinks import Sink
+from spinney.content.store import FolderStore
 from spinney.errors import NotFoundError, NotWritableError, UsageError
-from spinney.net.host import Storage
+from spinney.net.host import Host, Storage
 
 STANDARD_OUTPUT = "-"
 
@@ -33,10 +38,18 @@ class Output:
 
 
 def choose_output(
-    storage: Storage, wish: str, *, name: str, single_file: bool, chosen_files: int
+    storage: Storage,
+    wish: str,
+    *,
+    name: str,
+    single_file: bool,
+    chosen_files: int,
+    has_stream: bool = False,
 ) -> Output:
     """Raises `UsageError` where the wish cannot hold what is fetched, `NotFoundError`."""
     if wish == STANDARD_OUTPUT:
+        if not has_stream:
+            raise UsageError("output - needs `stream`, which takes the bytes in order")
         if chosen_files != 1:
             raise UsageError(
                 f"standard output takes one file, and this has {chosen_files}: --select one"
@@ -63,3 +76,17 @@ def choose_output(
 
 def _join(base: str, *parts: str) -> str:
     return "/".join([base if base != "/" else "", *parts])
+
+
+def make_sink(host: Host, descriptor: Descriptor, output: Output, stream: Write | None) -> Sink:
+    """The content's own noun for each kind of output.  `stream` takes what goes to `-`."""
+    if output.kind == "stream":
+        assert stream is not None, "choose_output asked for it"
+        return PipeSink(descriptor, stream)
+    if output.kind == "device":
+        return DeviceSink(host.storage, descriptor, output.path)
+    if output.kind == "file":
+        folder, _, name = output.path.rpartition("/")
+        folder = folder or ("/" if output.path.startswith("/") else ".")
+        return FolderStore(host.storage, descriptor, folder, single_name=name)
+    return FolderStore(host.storage, descriptor, output.path)

@@ -24,9 +24,7 @@ def selected(descriptor: Descriptor, wishes: Sequence[str]) -> list[int]:
     for wish in wishes:
         found = _by_number(wish, len(descriptor.files)) or _by_name(descriptor, wish)
         if not found:
-            raise UsageError(
-                f"no file is called {wish}; see the files with: spinney show LINK"
-            )
+            raise UsageError(f"no file is called {wish}; see the files with: spinney show LINK")
         chosen |= found
     return sorted(chosen)
 

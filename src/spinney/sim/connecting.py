@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from spinney.errors import ConnectError, NetworkError
+from spinney.net.address import format_address
 from spinney.net.host import Address
 from spinney.sim import tls as sim_tls
 from spinney.sim.nat import Nat
@@ -87,7 +88,7 @@ class Attempt:
         self.factory = factory
         self.release = release
         self.done: asyncio.Future[SimStream] = self.loop.create_future()
-        self.done.waits_for = f"a connection to {remote[0]} port {remote[1]}"  # type: ignore[attr-defined]
+        self.done.waits_for = f"a connection to {format_address(remote)}"  # type: ignore[attr-defined]
         self.run = host.context().run
         self._wait_s = FIRST_RETRY_S
 
@@ -148,8 +149,9 @@ class Attempt:
 
     def _refused(self) -> None:
         if not self.done.done():
-            where = f"{self.remote[0]} port {self.remote[1]}"
-            self.done.set_exception(ConnectError(f"nobody listens on {where}"))
+            self.done.set_exception(
+                ConnectError(f"nobody listens on {format_address(self.remote)}")
+            )
 
     def _established(self, client: SimStream) -> None:
         if self.done.done():
@@ -226,11 +228,11 @@ async def connect(
             return transport, protocol
     except TimeoutError:
         raise ConnectError(
-            f"{remote[0]} port {remote[1]} did not answer within {timeout_s:g} s"
+            f"{format_address(remote)} did not answer within {timeout_s:g} s"
         ) from None
     except BaseException as error:
         if isinstance(error, OSError) and not isinstance(error, NetworkError):
-            raise ConnectError(f"{remote[0]} port {remote[1]}: {error}") from error
+            raise ConnectError(f"{format_address(remote)}: {error}") from error
         raise
     finally:
         if host.attempts.get(key) is attempt:

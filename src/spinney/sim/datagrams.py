@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,14 +57,13 @@ class SimDatagrams:
         self._run = host.context().run
         self._six = ":" in local[0]
         self._lost = world.lost
-        self._log_when = world.log.when
-        self._log_data = world.log.data
-        self._log_to = world.log.to
+        self._record = world.log.rows.extend
         self.number = world.log.number()
         self._near: dict[Address, SimDatagrams] = {}
         self._tied: list[dict[Address, SimDatagrams]] = []
         self.profile = -1
-        self._ways: Any = None
+        self._fates: Any = None
+        self.arrive = self.arrived
         self._source: Address = local
         self.index = 0
         self.settle()
@@ -81,7 +81,7 @@ class SimDatagrams:
         wild = self.local_address[0] in ("0.0.0.0", "::")
         self._source = (own, self.local_address[1]) if wild else self.local_address
         self.profile = attachment.profile
-        self._ways = attachment.ways
+        self._fates = attachment.ways.fates
         self._near = attachment.segment.quick6 if self._six else attachment.segment.quick4
         place: Segment | None = attachment.segment
         while place is not None:
@@ -103,22 +103,22 @@ class SimDatagrams:
         if target is None or len(data) > QUICK_BYTES or target.host is self.host:
             self._send_carefully(bytes(data), remote)
             return
-        fate = next(self._ways[target.profile].fates)
+        fate = next(self._fates[target.profile])
         if data.__class__ is not bytes:
             data = bytes(data)
         if fate >= 0.0:
             when = self._loop.now + fate
-            entry = [when, self._sequence(), target.arrived, (data, self._source, remote)]
+            entry = [when, self._sequence(), target.arrive, (data, self._source, remote)]
             bucket = self._buckets.get(int(when * BUCKETS_PER_S))
             if bucket is None:
                 self._loop.place(entry)
             else:
                 bucket.append(entry)
         elif fate == TWICE:
-            fates = self._ways[target.profile].fates
+            fates = self._fates[target.profile]
             for _ in range(2):
                 self._loop.push(
-                    self._loop.now + next(fates), target.arrived, (data, self._source, remote)
+                    self._loop.now + next(fates), target.arrive, (data, self._source, remote)
                 )
         else:
             self._lost.append(len(data))
@@ -167,12 +167,12 @@ class SimDatagrams:
     def _send_carefully(self, data: bytes, remote: Address) -> None:
         if not self.is_open:
             return
-        if len(data) > LARGEST_DATAGRAM_BYTES or (":" in remote[0]) is not self._six:
+        error = _wrong(data, remote, self._six)
+        if error is not None:
             self.dropped += 1
-            code = errno.EMSGSIZE if len(data) > LARGEST_DATAGRAM_BYTES else errno.EAFNOSUPPORT
-            self._loop.call_soon(self._report, OSError(code, errno.errorcode[code]))
+            self._loop.call_soon(self._report, error)
             return
-        if ipaddress.ip_address(remote[0].partition("%")[0]).is_multicast:
+        if multicast.is_group(remote[0].partition("%")[0]):
             multicast.send(self, data, remote)
             return
         attachment, own = self.host.way_out(self.local_address[0], remote[0])
@@ -191,9 +191,7 @@ class SimDatagrams:
     def arrived(self, data: bytes, source: Address, remote: Address) -> None:
         """A datagram is here: by the quick way, so this socket may have been closed since."""
         if self.is_open:
-            self._log_when.append(self._loop.now)
-            self._log_to.append(self.number)
-            self._log_data.append(data)
+            self._record((self._loop.now, self.number, data))
             self._run(self._received, [(data, source, 0)])
         else:
             self.host.redeliver((data, source, remote))
@@ -234,6 +232,23 @@ class SimDatagrams:
         multicast.leave_all(self)
         self.host.unbind(self)
         self._receiver = None
+
+
+def _wrong(data: bytes, remote: Address, six: bool) -> OSError | None:
+    """What the system would say of a datagram that cannot be sent at all."""
+    code = 0
+    try:
+        family = ipaddress.ip_address(remote[0].partition("%")[0]).version
+    except ValueError:
+        code = errno.EINVAL
+    else:
+        if (family == 6) is not six:
+            code = errno.EAFNOSUPPORT
+        elif not 0 < remote[1] < 65_536:
+            code = errno.EINVAL
+        elif len(data) > LARGEST_DATAGRAM_BYTES:
+            code = errno.EMSGSIZE
+    return OSError(code, os.strerror(code)) if code else None
 
 
 def transmit(world: World, origin: Attachment, packet: Packet) -> bool:

@@ -41,7 +41,7 @@ class Entered:
         self._old_hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(*self.hooks)
         self._collecting = gc.isenabled()
-        if self.loop.collect_every:
+        if self.loop.collects:
             gc.disable()
             gc.freeze()  # what was there before the run is not searched again and again
         self.loop._running = True
@@ -50,7 +50,7 @@ class Entered:
     def __exit__(self, *_: object) -> None:
         events._set_running_loop(None)
         self.loop._running = False
-        if self.loop.collect_every:
+        if self.loop.collects:
             gc.unfreeze()
         if self._collecting:
             gc.enable()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple
 
 from spinney.errors import NetworkError, PortTakenError, ResolveError
 from spinney.net.host import Address, DatagramOptions, DatagramReceiver, Interface
-from spinney.sim import connecting
+from spinney.sim import connecting, multicast
 from spinney.sim.datagrams import SimDatagrams
 from spinney.sim.links import LOOPBACK, Link
 from spinney.sim.loop import current_host
@@ -270,6 +270,7 @@ class SimHost:
         options: DatagramOptions = DatagramOptions(),  # noqa: B008 (frozen)
     ) -> SimDatagrams:
         self.must_be_up()
+        multicast.check_options(self, options)
         address = self.bind("udp", local, options.reuse_address or options.reuse_port)
         socket = SimDatagrams(self, receiver, address, options)
         self.sockets.setdefault(address, []).append(socket)
@@ -288,9 +289,9 @@ class SimHost:
         held = self._bound.setdefault((transport, port), [])
         for other, other_reuse in held:
             same_family = (":" in other) is (":" in host)
-            if same_family and (other == host or other in WILD or host in WILD):
-                if not (reuse and other_reuse):
-                    raise PortTakenError(f"{host} port {port} of {self.name} is taken")
+            overlap = same_family and (other == host or other in WILD or host in WILD)
+            if overlap and not (reuse and other_reuse):
+                raise PortTakenError(f"{host} port {port} of {self.name} is taken")
         held.append((host, reuse))
         return local[0], port
 

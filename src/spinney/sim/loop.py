@@ -17,6 +17,7 @@ import contextvars
 import gc
 import itertools
 import traceback
+import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from heapq import heappop, heappush
@@ -34,8 +35,11 @@ __all__ = ["Livelock", "NotSimulated", "SimLoop", "SimTask", "SimulationError", 
 ROUNDS_AT_ONE_INSTANT = 200_000
 """So many passes over the ready queue without the clock moving mean that somebody spins."""
 
-EVENTS_PER_COLLECTION = 100_000
-"""Cycles are collected after so many events, not after so many allocations: the moment then
+EVENTS_A_SPELL = 80_000
+"""The loop does its chores (folding the digest) after about so many events."""
+
+SPELLS_PER_COLLECTION = 4
+"""Cycles are collected after so many spells, not after so many allocations: the moment then
 depends on the run alone, and a finalizer cannot make two runs differ."""
 
 BUCKETS_PER_S = 1024
@@ -119,7 +123,9 @@ class SimLoop(Refusing):
         self.events = 0
         self.failures: list[dict[str, Any]] = []
         self.fail_on_error = True
-        self.collect_every: int | None = EVENTS_PER_COLLECTION
+        self.collects = True
+        self._spells = 0
+        self._rounds = 0
         self.housekeeping: list[Callable[[], object]] = []
         self._ready: deque[Any] = deque()
         self._keys: list[int] = []
@@ -130,7 +136,8 @@ class SimLoop(Refusing):
         self._closed = False
         self._handler: Callable[[SimLoop, dict[str, Any]], object] | None = None
         self._task_factory: Any = None
-        self._generators: dict[int, Any] = {}
+        self._generators: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._generators_made = 0
         self._inherit = contextvars.copy_context
 
     # --- scheduling -------------------------------------------------------------------
@@ -180,7 +187,10 @@ class SimLoop(Refusing):
         if context is None:
             context = self._inherit()
         timer = Timer((when, self.sequence(), context.run, (callback, *args), self))
-        bucket = self.buckets.get(int(when * BUCKETS_PER_S))
+        try:
+            bucket = self.buckets.get(int(when * BUCKETS_PER_S))
+        except OverflowError:  # infinity: never
+            return timer
         if bucket is None:
             self.place(timer)
         else:
@@ -198,7 +208,10 @@ class SimLoop(Refusing):
             context = self._inherit()
         when = self.now + delay
         timer = Timer((when, self.sequence(), context.run, (callback, *args), self))
-        bucket = self.buckets.get(int(when * BUCKETS_PER_S))
+        try:
+            bucket = self.buckets.get(int(when * BUCKETS_PER_S))
+        except OverflowError:  # infinity: never
+            return timer
         if bucket is None:
             self.place(timer)
         else:
@@ -217,7 +230,7 @@ class SimLoop(Refusing):
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
 
-    def create_task(  # type: ignore[override]
+    def create_task(
         self,
         coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
         *,
@@ -279,9 +292,8 @@ class SimLoop(Refusing):
         while True:
             if self._stopping:
                 return
-            budget = self.collect_every or EVENTS_PER_COLLECTION
             try:
-                finished = self._spin(limit, budget)
+                finished = self._spin(limit, EVENTS_A_SPELL)
             except SimulationError:
                 raise
             except Exception as error:
@@ -300,8 +312,9 @@ class SimLoop(Refusing):
                 raise Stalled(guards.who_waits(self))
             for chore in self.housekeeping:
                 chore()
-            if self.collect_every:
-                gc.collect(1 if self.events // budget % 16 else 2)
+            self._spells += 1
+            if self.collects and not self._spells % SPELLS_PER_COLLECTION:
+                gc.collect(1 if self._spells % (SPELLS_PER_COLLECTION * 8) else 2)
 
     def _spin(self, limit: float, budget: int) -> bool:
         """Runs about `budget` events; True when there is nothing more to do up to `limit`."""
@@ -310,7 +323,7 @@ class SimLoop(Refusing):
         pop = heappop
         popleft = ready.popleft
         left = budget
-        rounds = 0
+        rounds = self._rounds
         try:
             while left > 0:
                 while ready:
@@ -347,6 +360,7 @@ class SimLoop(Refusing):
             return False
         finally:
             self.events += budget - left
+            self._rounds = rounds
 
     def _load(self) -> bool:
         """Makes the earliest bucket the heap; False if there is none."""
@@ -404,7 +418,7 @@ class SimLoop(Refusing):
         self._ready.clear()
 
     async def shutdown_asyncgens(self) -> None:
-        for generator in list(self._generators.values()):
+        for _, generator in sorted(self._generators.items()):
             await generator.aclose()
         self._generators.clear()
 
@@ -412,10 +426,10 @@ class SimLoop(Refusing):
         """There is no executor."""
 
     def _first_iteration(self, generator: Any) -> None:
-        self._generators[id(generator)] = generator
+        self._generators_made += 1
+        self._generators[self._generators_made] = generator
 
     def _last_reference(self, generator: Any) -> None:
-        self._generators.pop(id(generator), None)
         if not self._closed:
             self.create_task(generator.aclose())
 

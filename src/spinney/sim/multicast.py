@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spinney.errors import NetworkError
-from spinney.net.host import Address
+from spinney.net.host import Address, DatagramOptions
 from spinney.sim.links import LOST, TWICE
 from spinney.sim.segments import Attachment
 
 if TYPE_CHECKING:
     from spinney.sim.datagrams import SimDatagrams
+    from spinney.sim.host import SimHost
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +32,41 @@ class Membership:
 def _attachment(socket: SimDatagrams, group: str, interface: str | None) -> Attachment:
     six = ":" in group
     for attachment in socket.host.attachments:
-        if interface in (None, attachment.name) and (
-            interface is not None or attachment.segment.multicast
-        ):
+        named = interface is not None and is_named(attachment, interface)
+        if named or (interface is None and attachment.segment.multicast):
             if attachment.address_of(six) is None:
                 continue
             return attachment
     raise NetworkError(f"{socket.host.name} has no interface {interface or 'for multicast'}")
 
 
+def is_group(host: str) -> bool:
+    """Is this text the address of a multicast group?"""
+    try:
+        return ipaddress.ip_address(host).is_multicast
+    except ValueError:
+        return False
+
+
+def is_named(attachment: Attachment, interface: str) -> bool:
+    """Is this the interface of that name, or with that address?"""
+    return interface == attachment.name or any(
+        interface == host for host, _ in attachment.addresses
+    )
+
+
+def check_options(host: SimHost, options: DatagramOptions) -> None:
+    """Raises `NetworkError` if the socket's multicast interface does not exist."""
+    wanted = options.multicast_interface
+    if wanted is None or any(is_named(each, wanted) for each in host.attachments):
+        return
+    if not is_named(host.loopback, wanted):
+        raise NetworkError(f"{host.name} has no interface {wanted}")
+
+
 def join(socket: SimDatagrams, group: str, interface: str | None, source: str | None) -> None:
     group = group.partition("%")[0]
-    if not ipaddress.ip_address(group).is_multicast:
+    if not is_group(group):
         raise NetworkError(f"{group} is no multicast group")
     membership = Membership(group, _attachment(socket, group, interface), source)
     if membership in socket.joined or not socket.is_open:
@@ -59,7 +83,7 @@ def leave(socket: SimDatagrams, group: str, interface: str | None, source: str |
     for membership in list(socket.joined):
         if (
             membership.group == group
-            and interface in (None, membership.attachment.name)
+            and (interface is None or is_named(membership.attachment, interface))
             and membership.source == source
         ):
             _drop(socket, membership)
@@ -174,7 +198,7 @@ def _arrived(
     if not there.is_up:
         return
     for membership in member.joined:
-        if membership.group == group and membership.attachment is there:
-            if membership.source in (None, source[0]):
-                member.deliver(data, source, there.index)
-                return
+        matches = membership.group == group and membership.attachment is there
+        if matches and membership.source in (None, source[0]):
+            member.deliver(data, source, there.index)
+            return

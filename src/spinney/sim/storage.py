@@ -23,6 +23,23 @@ if TYPE_CHECKING:
 
 UNBOUNDED_BYTES = 1 << 50
 WORKING_FOLDER = "/home"
+LONGEST_NAME_BYTES = 255
+
+
+class NoFolderError(StorageError):
+    """A part of a path above its end is a file."""
+
+
+def _check_names(path: str) -> None:
+    """What no file system takes: nothing, a NUL, half a character, a very long name."""
+    if not path or "\0" in path:
+        raise StorageError(f"{path!r} names no file")
+    try:
+        longest = max(len(part.encode()) for part in path.split("/"))
+    except UnicodeEncodeError:
+        raise StorageError(f"{path!r} is no text that a file can be named by") from None
+    if longest > LONGEST_NAME_BYTES:
+        raise StorageError(f"a name in {path[:40]!r}… has {longest} bytes, 255 are the most")
 
 
 class Inode:
@@ -107,11 +124,13 @@ class Disk:
         self.used_bytes = self._count(self.root)
 
     def sync_all(self) -> None:
+        """An orderly end: everything is safe, and no program holds a lock."""
         self._sync(self.root)
 
     def _sync(self, folder: Inode) -> None:
         folder.durable_names = dict(folder.names)
         for inode in folder.names.values():
+            inode.locked = False
             if inode.kind == "folder":
                 self._sync(inode)
             else:
@@ -264,16 +283,21 @@ class SimStorage:
     # --- paths ------------------------------------------------------------------------
 
     def _walk(
-        self, path: str, *, beneath: str | None, follow: bool = True, links: int = 40
+        self,
+        path: str,
+        *,
+        beneath: str | None,
+        follow: bool = True,
+        above: bool = True,
+        links: int = 40,
     ) -> tuple[Inode, str, Inode | None]:
-        """(folder, last name, what is there or None); raises `NotFoundError` above it."""
+        """(folder, last name, what is there or None); `above`: the folder must be there."""
         self.must_be_up()
-        if not path or "\0" in path:
-            raise NotFoundError("an empty path names no file")
+        if beneath is not None and any(part in ("", ".", "..") for part in path.split("/")):
+            raise UnsafeNameError(f"{path!r} is no path beneath {beneath!r}", "beneath")
+        _check_names(path)
         place = self.disk.root
         if beneath is not None:
-            if path.startswith("/") or ".." in path.split("/"):
-                raise UnsafeNameError(f"{path!r} would leave {beneath!r}", "beneath")
             place = self._folder(beneath)
         elif not path.startswith("/"):
             path = f"{WORKING_FOLDER}/{path}"
@@ -298,9 +322,11 @@ class SimStorage:
             if last:
                 return place, part, found
             if found is None:
+                if not above:
+                    return place, part, None
                 raise NotFoundError(f"there is no folder {'/'.join(parts[: at + 1])}")
             if found.kind != "folder":
-                raise StorageError(f"{'/'.join(parts[: at + 1])} is no folder")
+                raise NoFolderError(f"{'/'.join(parts[: at + 1])} is no folder")
             place = found
         raise AssertionError
 
@@ -333,6 +359,7 @@ class SimStorage:
         return SimFile(self, found, path, mode != "read")
 
     def make_folders(self, path: str, *, beneath: str | None = None) -> None:
+        self._walk(path, beneath=beneath, above=False)
         parts = path.split("/")
         for at in range(len(parts)):
             some = "/".join(parts[: at + 1])
@@ -354,7 +381,7 @@ class SimStorage:
     def info(self, path: str, *, follow: bool = False) -> FileInfo | None:
         try:
             _, _, found = self._walk(path, beneath=None, follow=follow)
-        except NotFoundError:
+        except (NotFoundError, NoFolderError):
             return None
         if found is None:
             return None
@@ -368,9 +395,9 @@ class SimStorage:
         to_folder, to_name, replaced = self._walk(new, beneath=None, follow=False)
         if replaced is moved:
             return
-        if replaced is not None and replaced.kind == "folder":
-            if moved.kind != "folder" or replaced.names:
-                raise StorageError(f"{new} is a folder")
+        onto_folder = replaced is not None and replaced.kind == "folder"
+        if onto_folder and (moved.kind != "folder" or (replaced and replaced.names)):
+            raise StorageError(f"{new} is a folder")
         if from_folder.read_only or to_folder.read_only:
             raise NotWritableError(f"{new}: the folder is read-only")
         torn = self.begin()
@@ -383,7 +410,7 @@ class SimStorage:
     def remove(self, path: str) -> None:
         try:
             folder, name, found = self._walk(path, beneath=None, follow=False)
-        except NotFoundError:
+        except (NotFoundError, NoFolderError):
             return
         if found is None:
             return
@@ -399,7 +426,7 @@ class SimStorage:
     def remove_folder(self, path: str) -> None:
         folder, name, found = self._walk(path, beneath=None, follow=False)
         if found is None:
-            raise NotFoundError(f"there is no folder {path}")
+            return
         if found.kind != "folder" or found.names:
             raise StorageError(f"{path} is no folder, or not empty")
         torn = self.begin()

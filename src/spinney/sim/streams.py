@@ -290,6 +290,10 @@ class SimStream(asyncio.Transport):
             self._send_eof()
 
     def abort(self) -> None:
+        self._force_close(None)
+
+    def _force_close(self, error: Exception | None) -> None:
+        """Ends at once; asyncio's TLS calls it by this name."""
         if self.is_gone or self._lost_told:
             return
         self._closing = True
@@ -297,7 +301,7 @@ class SimStream(asyncio.Transport):
         self.out.buffered = 0
         if self.peer is not None:
             self.nobody_told(self.peer)
-        self._loop.push(self._loop.now, self._end, (None,))
+        self._loop.push(self._loop.now, self._end, (error,))
 
     def nobody_told(self, peer: SimStream) -> None:
         """A reset goes to the other side."""

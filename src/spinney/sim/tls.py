@@ -20,10 +20,11 @@ def server_side(
     host: SimHost, protocol: asyncio.BaseProtocol, context: ssl.SSLContext
 ) -> asyncio.BaseProtocol:
     """The protocol to put on an accepted stream."""
-    made: Any = sslproto.SSLProtocol(
-        host.world.loop, protocol, context, None, server_side=True, call_connection_made=True
+    waiter: Any = None
+    made: asyncio.BaseProtocol = sslproto.SSLProtocol(
+        host.world.loop, protocol, context, waiter, server_side=True, call_connection_made=True
     )
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 async def client_side(

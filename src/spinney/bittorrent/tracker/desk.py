@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from spinney.bittorrent.tracker import codec, page
 from spinney.bittorrent.tracker import messages as m
@@ -17,19 +19,33 @@ from spinney.errors import TrackerError, WireError
 from spinney.net.address import is_dialable, is_local, is_loopback, pack_compact, unpack_compact
 from spinney.net.host import Rng
 from spinney.wire import bencode
+from spinney.wire.http_messages import HttpResponse
 
 ASKERS_MAX = 50_000
 """Addresses whose requests are counted; when more come within a minute, counting starts anew."""
 
-_PLAIN = (("Content-Type", "text/plain"), ("Cache-Control", "no-store"))
+_TEXT = "text/plain"
+_FRESH = ((b"Cache-Control", b"no-store"),)
 _NOT_HERE = b"Nothing here; the tracker announces at /announce.\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+class Asker:
+    """Who asks, by its address: looked at once, as each look costs as much as a reply."""
+
+    host: str
+    owner: bytes
+    """Whose quota counts; empty for local addresses (`state.owner_of`)."""
+    local: bool
+    loopback: bool
+    packed: bytes
+
+    @classmethod
+    @lru_cache(maxsize=4096)
+    def at(cls, host: str) -> Asker:
+        bare = host.partition("%")[0]
+        packed = ipaddress.ip_address(bare).packed
+        return cls(bare, owner_of(bare), is_local(bare), is_loopback(bare), packed)
 
 
 class Desk:
@@ -53,15 +69,17 @@ class Desk:
         self._asked: dict[bytes, int] = {}
         self._minute = -1
 
-    def answer(self, method: str, target: str, remote: str, now: float) -> Answer:
+    def answer(self, method: str, target: str, remote: str, now: float) -> HttpResponse:
         """`target`: path and query as they came; `remote`: the asker's numeric address."""
         if method not in ("GET", "HEAD"):
-            return Answer(405, (*_PLAIN, ("Allow", "GET, HEAD")), b"Only GET is known here.\n")
+            return HttpResponse(
+                405, b"Only GET is known here.\n", _TEXT, ((b"Allow", b"GET, HEAD"), *page.HEADERS)
+            )
         path, _, query = target.partition("?")
         if path == "/announce":
-            return Answer(200, _PLAIN, self._said(self._announce, query, remote, now))
+            return HttpResponse(200, self._said(self._announce, query, remote, now), _TEXT, _FRESH)
         if path == "/scrape":
-            return Answer(200, _PLAIN, self._said(self._scrape, query, remote, now))
+            return HttpResponse(200, self._said(self._scrape, query, remote, now), _TEXT, _FRESH)
         if path == "/":
             text = page.page(
                 self.state,
@@ -71,20 +89,20 @@ class Desk:
                 self.allowed or {},
                 self.settings.listed,
             )
-            return Answer(200, (("Content-Type", "text/html; charset=utf-8"), *page.HEADERS), text)
+            return HttpResponse(200, text, "text/html; charset=utf-8", page.HEADERS)
         if path == "/stats.json":
             figures = page.stats_json(self.state, self.counts, now - self._began_at)
-            return Answer(200, (("Content-Type", "application/json"), *page.HEADERS), figures)
-        return Answer(404, (*_PLAIN, *page.HEADERS[1:2]), _NOT_HERE)
+            return HttpResponse(200, figures, "application/json", page.HEADERS)
+        return HttpResponse(404, _NOT_HERE, _TEXT, page.HEADERS)
 
     def _said(
-        self, what: Callable[[str, str, bytes, float], bytes], query: str, remote: str, now: float
+        self, what: Callable[[str, Asker, float], bytes], query: str, remote: str, now: float
     ) -> bytes:
         """An announce's or a scrape's answer, or the reason why not, in the client's language."""
-        owner = owner_of(remote)
+        asker = Asker.at(remote)
         try:
-            self._may_ask(owner, now)
-            return what(query, remote, owner, now)
+            self._may_ask(asker.owner, now)
+            return what(query, asker, now)
         except (WireError, TrackerError) as error:
             self.counts.refused += 1
             return codec.encode_refusal(m.Refusal(str(error)))
@@ -107,12 +125,12 @@ class Desk:
 
     # Announces
 
-    def _announce(self, query: str, remote: str, owner: bytes, now: float) -> bytes:
+    def _announce(self, query: str, asker: Asker, now: float) -> bytes:
         request = codec.decode_announce(query)
         if self.allowed is not None and request.infohash not in self.allowed:
             raise _Refused(m.Refusal("this torrent is not allowed here", never=True))
-        endpoints = endpoints_of(request, remote)
-        torrent = self.state.announce(request, endpoints, owner, now)
+        endpoints = endpoints_of(request, asker)
+        torrent = self.state.announce(request, endpoints, asker.owner, now)
         self.counts.announces += 1
         settings = self.settings
         wanted = settings.numwant_default if request.numwant is None else request.numwant
@@ -125,7 +143,7 @@ class Desk:
             min(wanted, settings.numwant_max),
             self._rng,
         )
-        if not is_loopback(remote):
+        if not asker.loopback:
             # 127.0.0.1 means somebody else to whoever is not on this machine.
             four = [endpoint for endpoint in four if endpoint[0] != 127]
         spread = settings.interval_spread * (2.0 * self._rng.random() - 1.0)
@@ -155,7 +173,7 @@ class Desk:
 
     # Scrapes
 
-    def _scrape(self, query: str, remote: str, owner: bytes, now: float) -> bytes:
+    def _scrape(self, query: str, asker: Asker, now: float) -> bytes:
         infohashes = codec.decode_scrape(query)
         if not infohashes:
             raise TrackerError("name the torrents to scrape; there is no list of all")
@@ -180,7 +198,7 @@ class _Refused(Exception):
         self.refusal = refusal
 
 
-def endpoints_of(request: m.AnnounceRequest, remote: str) -> tuple[bytes, ...]:
+def endpoints_of(request: m.AnnounceRequest, asker: Asker) -> tuple[bytes, ...]:
     """Where a peer is, in compact form, at most one address of each family.
 
     The address that the announce came from counts.  What it claims (`ip`, `ipv4`, `ipv6`) is
@@ -189,15 +207,16 @@ def endpoints_of(request: m.AnnounceRequest, remote: str) -> tuple[bytes, ...]:
     """
     if not request.port:
         return ()
-    remote = remote.partition("%")[0]
-    hosts = {":" in remote: remote}
-    if is_local(remote):
-        for claimed in (request.ipv6, request.ipv4, request.ip):
-            if claimed is None or not is_dialable((claimed, request.port)):
-                continue
-            if is_loopback(remote) or not is_loopback(claimed):
-                hosts[":" in claimed] = claimed
-    return tuple(pack_compact((hosts[six], request.port)) for six in (False, True) if six in hosts)
+    port = request.port.to_bytes(2, "big")
+    if not asker.local or not (request.ip or request.ipv4 or request.ipv6):
+        return (asker.packed + port,)
+    hosts = {len(asker.packed) == 16: asker.packed + port}
+    for claimed in (request.ipv6, request.ipv4, request.ip):
+        if claimed is None or not is_dialable((claimed, request.port)):
+            continue
+        if asker.loopback or not is_loopback(claimed):
+            hosts[":" in claimed] = pack_compact((claimed, request.port))
+    return tuple(hosts[six] for six in (False, True) if six in hosts)
 
 
 def _wordy(torrent: Torrent, endpoints: list[bytes], no_peer_id: bool) -> list[dict[bytes, object]]:

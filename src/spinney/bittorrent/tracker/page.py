@@ -17,15 +17,15 @@ from spinney.bittorrent.tracker.state import TrackerState
 ROWS_MAX = 200
 """Torrents listed, the largest swarms first."""
 
-HEADERS: tuple[tuple[str, str], ...] = (
+HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (
-        "Content-Security-Policy",
-        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; "
-        "base-uri 'none'; form-action 'none'",
+        b"Content-Security-Policy",
+        b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; "
+        b"base-uri 'none'; form-action 'none'",
     ),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cache-Control", "no-store"),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Referrer-Policy", b"no-referrer"),
+    (b"Cache-Control", b"no-store"),
 )
 
 _STYLE = (

@@ -30,6 +30,8 @@ def short_name(url: str) -> str:
         host = parts.hostname or "?"
     except ValueError:
         return "an unreadable address"
+    if not parts.scheme:
+        return "an unreadable address"
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}{port}"
 

@@ -29,7 +29,7 @@ class StateLimits:
     entries_per_address: int = 500
     """Over all torrents, for each IPv4 address or IPv6 /64; not for local addresses."""
     expiry_s: float = 1575.0
-    """A peer that was not heard for this long is gone."""
+    """A peer that was not heard for this long is gone.  `Tracker` sets it by its interval."""
 
 
 class Peer:

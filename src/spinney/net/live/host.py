@@ -21,6 +21,7 @@ from spinney.net.host import (
     Listener,
     P,
     R,
+    Rng,
     Storage,
     Ts,
 )
@@ -47,7 +48,8 @@ class LiveHost:
 
     def __init__(self, name: str | None = None, seed: int | None = None) -> None:
         self.name = name or socket.gethostname()
-        self.rng = random.Random(random.SystemRandom().getrandbits(128) if seed is None else seed)
+        fixed = random.SystemRandom().getrandbits(128) if seed is None else seed
+        self.rng: Rng = random.Random(fixed)
         self.storage: Storage = LiveStorage()
         self._resolver = Resolver()
         self._pool = ThreadPoolExecutor(WORK_THREADS, thread_name_prefix="spinney-work")

@@ -88,8 +88,11 @@ SocketMaker: TypeAlias = Callable[[int, int], NumericSocket]
 
 def make_socket(family: int, kind: int) -> NumericSocket:
     """A non-blocking socket that programs we start do not inherit."""
+    # asyncio turns Nagle's delay off only on sockets that name TCP as their protocol: without
+    # it each small answer on a kept connection waits 40 ms for an acknowledgement.
+    protocol = socket.IPPROTO_TCP if kind == socket.SOCK_STREAM else 0
     try:
-        made = NumericSocket(family, kind)
+        made = NumericSocket(family, kind, protocol)
     except OSError as error:
         raise NetworkError(f"the system gives no socket: {error.strerror}") from error
     made.setblocking(False)

@@ -1,0 +1,111 @@
+"""`Sharing`: a file or folder of this machine being served."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from spinney.bittorrent.swarm import PeerSource
+from spinney.config import ShareOptions
+from spinney.content.descriptor import Descriptor
+from spinney.content.magnet import Magnet
+from spinney.content.transfer import Transfer
+from spinney.events import Done, Ready
+from spinney.net.host import Address
+from spinney.net.limits import Bucket
+from spinney.peer.moving import SwarmMoving
+from spinney.peer.stopping import SeedWish
+
+if TYPE_CHECKING:
+    from spinney.peer.peer import Peer
+
+
+class Sharing(SwarmMoving[Done | None]):
+    """Made by `Peer.share`, ready when that returns.
+
+    `wait` ends when it is cancelled, or when as much was served as asked.
+    """
+
+    def __init__(
+        self,
+        peer: Peer,
+        transfer: Transfer,
+        *,
+        torrent: str,
+        sha256: str | None,
+        options: ShareOptions,
+        told: list[Address],
+        given: list[Address],
+    ) -> None:
+        descriptor = transfer.descriptor
+        magnet = Magnet.of(descriptor, () if descriptor.private else told)
+        super().__init__(peer, descriptor.infohash, str(magnet))
+        self.descriptor: Descriptor = descriptor
+        self.torrent = torrent
+        """Path of the `.torrent`."""
+        self.sha256 = sha256
+        """Of a single file, in hex."""
+        self._options = options
+        self._told = told
+        self._given = given
+        self._attend(transfer)
+
+    async def join(self) -> None:
+        """Joins the swarm and says `Ready`; then runs on by itself."""
+        descriptor, options = self.descriptor, self._options
+        assert self._transfer is not None
+        sources: list[PeerSource] = await self._peer.sources(
+            descriptor.swarm_hashes, descriptor.trackers, options, private=descriptor.private
+        )
+        self._swarm = self._peer.node.add(
+            descriptor.swarm_hashes,
+            transfer=self._transfer,
+            info_bytes=descriptor.info_bytes,
+            sources=sources,
+            private=descriptor.private,
+            up=Bucket(options.get("up_bytes_per_s")),
+            down=Bucket(options.get("down_bytes_per_s")),
+        )
+        self._swarm.found(self._given, "user")
+        self._state = "sharing"
+        address = self._told[0] if self._told else None
+        self._emit(
+            Ready(
+                self._host.wall_time(),
+                self.transfer,
+                self.link,
+                self.transfer,
+                torrent=self.torrent,
+                address=address[0] if address else None,
+                port=self._peer.port,
+                announces=self._announces(descriptor, sources),
+                sha256=self.sha256,
+            )
+        )
+        self.begin()
+
+    def _announces(self, descriptor: Descriptor, sources: list[PeerSource]) -> tuple[str, ...]:
+        lan = ["the LAN"] if any(source.name == "lan" for source in sources) else []
+        return (*lan, *(url for tier in descriptor.trackers for url in tier))
+
+    async def _run(self) -> Done | None:
+        began = self._host.time()
+        self._ticker = asyncio.get_running_loop().create_task(self._tick())
+        options = self._options
+        wish = SeedWish(
+            options.get("seed_ratio"), options.get("seed_time_s"), options.get("until_complete")
+        )
+        self._ended.clear()  # it is whole from the start
+        await self._serve(wish, forever=True)
+        done = Done(
+            self._host.wall_time(),
+            self.transfer,
+            paths=(),
+            bytes=self.descriptor.total_bytes,
+            seconds=round(self._host.time() - began, 3),
+            sha256=self.sha256,
+            sources=self._transfer.totals() if self._transfer is not None else {},
+        )
+        self._tell_progress()
+        self._emit(done)
+        return done

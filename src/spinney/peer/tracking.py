@@ -1,0 +1,53 @@
+"""`run_tracker`: a tracker of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from spinney.bittorrent.tracker.server import Tracker
+from spinney.bittorrent.tracker.settings import TrackerSettings
+from spinney.net.address import format_address
+from spinney.net.host import Host
+from spinney.peer.reachable import listening_addresses, told_addresses
+
+DEFAULT_PORT = 6969
+
+OnReady = Callable[[list[str], str, int], None]
+"""(announce URLs, the likeliest address, port)."""
+
+
+async def run_tracker(
+    *,
+    port: int = DEFAULT_PORT,
+    interface: str | None = None,
+    state: str | None = None,
+    on_ready: OnReady | None = None,
+    host: Host | None = None,
+) -> None:
+    """Serves until cancelled.  `state`: a file that keeps what it knows over a restart.
+
+    Raises `PortTakenError`, `UsageError` (no such interface), `StorageError`.
+    """
+    if host is None:
+        from spinney.net.live import LiveHost
+
+        live = LiveHost()
+        try:
+            await run_tracker(
+                port=port, interface=interface, state=state, on_ready=on_ready, host=live
+            )
+        finally:
+            live.close()
+        return
+    listening = listening_addresses(host.interfaces(), interface)
+    tracker = Tracker(host, TrackerSettings(port=port, addresses=listening, state_path=state))
+    await tracker.start()
+    try:
+        told = told_addresses(host.interfaces(), listening)
+        urls = [f"http://{format_address((each, tracker.port))}/announce" for each in told]
+        if on_ready is not None:
+            on_ready(urls, told[0], tracker.port)
+        await asyncio.get_running_loop().create_future()  # until cancelled
+    finally:
+        await tracker.close()

@@ -1,0 +1,158 @@
+"""`verify`: are these files what a descriptor says, and if not, which pieces are bad?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from os import PathLike, fspath
+from typing import Any
+
+from spinney.content.descriptor import Descriptor
+from spinney.content.handles import Handles
+from spinney.content.layout import Layout
+from spinney.content.pieces import Bitfield
+from spinney.errors import NotFoundError, StorageError, UsageError
+from spinney.net.host import Host
+from spinney.peer.locating import locate
+from spinney.peer.opening import open_link
+
+Preparing = Callable[[int, int], None]
+
+JOB_BYTES = 16 << 20
+"""Read and hashed in one job: small enough that progress moves."""
+JOBS = 2
+"""Jobs at once: reading and SHA-1 both let the other go on."""
+MISSING = -1
+
+
+async def verify(
+    torrent: str | PathLike[str],
+    path: str | PathLike[str] | None = None,
+    *,
+    host: Host | None = None,
+    on_preparing: Preparing | None = None,
+) -> dict[str, Any]:
+    """Checks the files at `path` (the file, its folder, or the folder it was fetched into).
+
+    Raises `NotFoundError` if nothing of it is there, and what reading the torrent raises.
+    """
+    if host is None:
+        from spinney.net.live import LiveHost
+
+        live = LiveHost()
+        try:
+            return await verify(torrent, path, host=live, on_preparing=on_preparing)
+        finally:
+            live.close()
+    descriptor = (await open_link(host, fspath(torrent))).descriptor
+    if descriptor is None:
+        raise UsageError("verify needs the .torrent itself: a magnet link does not list pieces")
+    check = _Check(host, descriptor, fspath(path or "."))
+    await host.work(check.look)
+    return check.report(await check.run(on_preparing))
+
+
+class _Check:
+    """One check of files against a descriptor."""
+
+    def __init__(self, host: Host, descriptor: Descriptor, path: str) -> None:
+        self._host = host
+        self._descriptor = descriptor
+        self._layout = Layout(descriptor)
+        self._path = path
+        self._paths: list[str] = []
+        self._sizes: list[int] = []
+
+    def look(self) -> None:
+        """In a worker: which files are there, and how long."""
+        storage = self._host.storage
+        self._paths = locate(storage, self._descriptor, self._path)
+        for each in self._paths:
+            info = storage.info(each, follow=True)
+            self._sizes.append(MISSING if info is None else info.size_bytes)
+        if self._paths and max(self._sizes) == MISSING:
+            names = self._descriptor.name
+            raise NotFoundError(f"nothing of {names} is at {self._path}: name the file or folder")
+
+    async def run(self, progress: Preparing | None) -> Bitfield:
+        """The pieces that are right."""
+        descriptor = self._descriptor
+        good = Bitfield(descriptor.piece_count)
+        step = max(1, JOB_BYTES // max(1, descriptor.piece_length))
+        jobs = iter(range(0, descriptor.piece_count, step))
+        done = 0
+
+        async def worker() -> None:
+            nonlocal done
+            for begin in jobs:
+                pieces = range(begin, min(begin + step, descriptor.piece_count))
+                for piece in await self._host.work(self._right, pieces):
+                    good.add(piece)
+                done += sum(descriptor.piece_bytes(piece) for piece in pieces)
+                if progress is not None:
+                    progress(done, self._layout.size_bytes)
+
+        await asyncio.gather(*(worker() for _ in range(JOBS)))
+        return good
+
+    def _right(self, pieces: Sequence[int]) -> list[int]:
+        """In a worker: those of `pieces` that hash right."""
+        handles = Handles(lambda number: self._host.storage.open(self._paths[number], "read"))
+        buffer = bytearray(self._descriptor.piece_length)
+        right: list[int] = []
+        try:
+            for piece in pieces:
+                view = memoryview(buffer)[: self._descriptor.piece_bytes(piece)]
+                if self._read(piece, view, handles) and self._descriptor.check_piece(piece, view):
+                    right.append(piece)
+        finally:
+            handles.close()
+        return right
+
+    def _read(self, piece: int, view: memoryview, handles: Handles) -> bool:
+        """False if a part of the piece is not there."""
+        offset = piece * self._descriptor.piece_length
+        for begin, end in self._layout.padding(offset, len(view)):
+            view[begin:end] = bytes(end - begin)
+        for span in self._layout.spans(offset, len(view)):
+            if self._sizes[span.file] < span.file_offset + span.length:
+                return False
+            try:
+                file = handles.get(span.file)
+                part = view[span.at : span.at + span.length]
+                if file.read_into(span.file_offset, part) < span.length:
+                    return False
+            except StorageError:
+                return False
+        return True
+
+    def report(self, good: Bitfield) -> dict[str, Any]:
+        """Plain values for `--json`; `bad_pieces` of a file are those that hold bytes of it."""
+        descriptor = self._descriptor
+        files = []
+        for number, entry in enumerate(descriptor.files):
+            size = self._sizes[number]
+            bad = [piece for piece in self._layout.pieces_of(number) if piece not in good]
+            state = "bad" if bad else "right"
+            if size == MISSING:
+                state = "missing"
+            elif size != entry.length:
+                state = "wrong size"
+            files.append(
+                {
+                    "path": self._paths[number],
+                    "length": entry.length,
+                    "have_bytes": max(0, size),
+                    "state": state,
+                    "bad_pieces": bad,
+                }
+            )
+        return {
+            "name": descriptor.name,
+            "infohash": descriptor.infohash,
+            "total_bytes": descriptor.total_bytes,
+            "pieces": descriptor.piece_count,
+            "good_pieces": good.count,
+            "whole": good.full and all(row["state"] == "right" for row in files),
+            "files": files,
+        }

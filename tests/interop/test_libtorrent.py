@@ -1,0 +1,174 @@
+"""Against libtorrent, both directions, with the `spinney` command as a user types it.
+
+By our HTTP tracker, by `x.pe` in a magnet link (which needs the metadata exchange, BEP 9), and
+in a mixed swarm; v1 and hybrid.  Every client has an address of its own in a namespace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from interop.clients import LibtorrentPeer, make_torrent
+from interop.namespace import Namespace
+from interop.spinney_program import Spinney
+
+SIZE_BYTES = (8 << 20) + 12_345
+PIECE_BYTES = 1 << 17
+MIXED_BYTES = 12 << 20
+TRACKER, SEED, LEECH = 1, 2, 3
+pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(120)]
+Counted = Callable[[str], None]
+
+
+def make_content(folder: Path, seed: int, length: int = SIZE_BYTES) -> Path:
+    folder.mkdir()
+    path = folder / "data.bin"
+    path.write_bytes(random.Random(seed).randbytes(length))
+    return path
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def start_tracker(network: Namespace) -> str:
+    tracker = Spinney(network, TRACKER, "tracker", port=6969)
+    return str(tracker.wait("ready")["url"])
+
+
+@pytest.mark.parametrize("version", ["v1", "hybrid"])
+def test_libtorrent_fetches_what_we_share_by_our_tracker(
+    network: Namespace, tmp_path: Path, seed: int, version: str, counted: Counted
+) -> None:
+    url = start_tracker(network)
+    content = make_content(tmp_path / "seed", seed)
+    torrent = tmp_path / "made.torrent"
+    share = Spinney(
+        network, SEED, "share", content, "--format", version, "--tracker", url,
+        "--torrent-out", torrent, "--until-complete", 1,
+    )  # fmt: skip
+    assert share.wait("ready")["sha256"] == digest(content)
+    other = LibtorrentPeer(network, LEECH, tmp_path / "copy", torrent=torrent)
+    version_said = other.wait("ready")["version"]
+    other.wait("done", 60)
+    assert digest(tmp_path / "copy" / content.name) == digest(content)
+    assert share.ended() == 0, "--until-complete 1 ends the sharer"
+    last = [row for row in share.events if row["event"] == "progress"][-1]
+    assert last["sent_bytes"] >= SIZE_BYTES
+    counted(f"spinney sent {last['sent_bytes']:,} bytes to libtorrent {version_said}")
+
+
+@pytest.mark.parametrize("version", ["v1", "hybrid"])
+def test_we_fetch_what_libtorrent_seeds_by_our_tracker(
+    network: Namespace, tmp_path: Path, seed: int, version: str, counted: Counted
+) -> None:
+    url = start_tracker(network)
+    content = make_content(tmp_path / "seed", seed)
+    torrent = tmp_path / "made.torrent"
+    make_torrent(content, torrent, trackers=(url,), version=version, piece_bytes=PIECE_BYTES)
+    other = LibtorrentPeer(network, SEED, content.parent, torrent=torrent)
+    version_said = other.wait("ready")["version"]
+    other.wait("tracker", 20)
+    get = Spinney(network, LEECH, "get", torrent, "-o", tmp_path / "copy")
+    done = get.wait("done", 60)
+    assert get.ended() == 0
+    assert done["sha256"] == digest(content) == digest(tmp_path / "copy" / content.name)
+    assert done["sources"]["swarm"]["useful"] == SIZE_BYTES
+    counted(f"spinney took {SIZE_BYTES:,} bytes from libtorrent {version_said}")
+
+
+@pytest.mark.parametrize("version", ["v1", "hybrid"])
+def test_libtorrent_fetches_from_our_link_alone(
+    network: Namespace, tmp_path: Path, seed: int, version: str, counted: Counted
+) -> None:
+    content = make_content(tmp_path / "seed", seed)
+    share = Spinney(
+        network, SEED, "share", content, "--format", version,
+        "--torrent-out", tmp_path / "made.torrent",
+    )  # fmt: skip
+    link = share.wait("ready")["link"]
+    other = LibtorrentPeer(network, LEECH, tmp_path / "copy", magnet=link)
+    version_said = other.wait("ready")["version"]
+    other.wait("done", 60)
+    assert digest(tmp_path / "copy" / content.name) == digest(content)
+    counted(f"libtorrent {version_said} took {SIZE_BYTES:,} bytes by magnet and x.pe")
+    assert share.interrupt() == 0
+
+
+@pytest.mark.parametrize("version", ["v1", "hybrid"])
+def test_we_fetch_from_libtorrent_by_a_link_alone(
+    network: Namespace, tmp_path: Path, seed: int, version: str, counted: Counted
+) -> None:
+    content = make_content(tmp_path / "seed", seed)
+    torrent = tmp_path / "made.torrent"
+    infohash = make_torrent(content, torrent, version=version, piece_bytes=PIECE_BYTES)
+    other = LibtorrentPeer(network, SEED, content.parent, torrent=torrent)
+    version_said = other.wait("ready")["version"]
+    link = f"magnet:?xt=urn:btih:{infohash}&x.pe={network.address(SEED)}:6881"
+    get = Spinney(network, LEECH, "get", link, "-o", tmp_path / "copy")
+    done = get.wait("done", 60)
+    assert done["sha256"] == digest(content) == digest(tmp_path / "copy" / content.name)
+    counted(f"spinney took {SIZE_BYTES:,} bytes from libtorrent {version_said} by magnet")
+
+
+@pytest.mark.parametrize("version", ["v1", "hybrid"])
+def test_a_mixed_swarm_serves_itself(
+    network: Namespace, tmp_path: Path, seed: int, version: str, counted: Counted
+) -> None:
+    """One seed and two leechers of each maker; each maker brings its part of the bytes."""
+    url = start_tracker(network)
+    content = make_content(tmp_path / "seed", seed, MIXED_BYTES)
+    torrent = tmp_path / "made.torrent"
+    make_torrent(content, torrent, trackers=(url,), version=version, piece_bytes=PIECE_BYTES)
+    limit = 3_000_000
+    share = Spinney(
+        network, 2, "share", content, "--torrent", torrent, "--up", limit, "--tracker", url
+    )
+    share.wait("ready")
+    seeder = LibtorrentPeer(network, 3, content.parent, torrent=torrent, upload_limit=limit)
+    seeder.wait("tracker", 20)
+    ours = [
+        Spinney(
+            network, n, "get", torrent, "-o", tmp_path / f"copy{n}", "--up", limit,
+            "--seed-time", 60,
+        )
+        for n in (4, 5)
+    ]  # fmt: skip
+    theirs = [
+        LibtorrentPeer(network, n, tmp_path / f"copy{n}", torrent=torrent, upload_limit=limit)
+        for n in (6, 7)
+    ]
+    for getter in [*ours, *theirs]:
+        getter.wait("done", 90)
+    for n in (4, 5, 6, 7):
+        assert digest(tmp_path / f"copy{n}" / content.name) == digest(content)
+    for getter in ours:
+        done = getter.wait("done")
+        assert done["sources"]["swarm"]["useful"] == MIXED_BYTES
+    makers = [seeder, *theirs]
+    for maker in makers:
+        maker.tell(stop=True)
+        maker.wait("stopped")
+    for n in (4, 5):
+        address = network.address(n)
+        came = sum(
+            row["up"]
+            for maker in makers
+            for row in maker.status()["peers"]
+            if row["address"].startswith(f"{address}:")
+        )
+        part = came / MIXED_BYTES
+        counted(f"getter {n} took {part:.0%} of its bytes from libtorrent, the rest from spinney")
+        assert 0.1 <= part <= 0.9
+    for maker in theirs:
+        rows = maker.status()["peers"]
+        mine = {network.address(n) for n in (2, 4, 5)}
+        from_us = sum(row["down"] for row in rows if row["address"].rpartition(":")[0] in mine)
+        part = from_us / MIXED_BYTES
+        counted(f"libtorrent took {part:.0%} of its bytes from spinney")
+        assert 0.1 <= part <= 0.9
