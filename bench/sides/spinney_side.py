@@ -26,6 +26,7 @@ from spinney.content.descriptor import Descriptor
 from spinney.content.store import FolderStore
 from spinney.content.transfer import Transfer
 from spinney.net.address import parse_address
+from spinney.net.bound import BoundHost
 from spinney.net.limits import Bucket
 from spinney.net.live import LiveHost
 
@@ -42,7 +43,7 @@ async def run() -> None:
     await transfer.start(trust=role == "seed")
     bucket = Bucket(float(up) if int(up) else None)
     settings = Settings(port=int(port), addresses=(address,))
-    node = BitTorrent(host, settings, up=bucket)
+    node = BitTorrent(BoundHost(host, [address]), settings, up=bucket)
     await node.start()
     swarm = node.add(descriptor.swarm_hashes, transfer=transfer, info_bytes=descriptor.info_bytes)
     if role == "leech":

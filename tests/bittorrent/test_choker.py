@@ -32,7 +32,7 @@ def test_downloaders_prefer_those_who_give_the_highest_rates() -> None:
 def test_only_the_interested_get_slots() -> None:
     peers = [peer(1, down=900.0, interested=False), peer(2)]
     assert Choker().review(0.0, peers, 4, Random(1), seeding=False) == [2]
-    assert Choker().fill(0.0, peers, 4, seeding=False) == [2]
+    assert Choker().fill(0.0, peers, 4, seeding=False) == ([2], [])
 
 
 def test_one_slot_in_five_goes_round_by_chance_every_third_round() -> None:
@@ -59,10 +59,16 @@ def test_newcomers_are_three_times_as_likely() -> None:
 
 def test_a_free_slot_is_given_at_once_and_never_more_than_there_are() -> None:
     peers = [peer(1, unchoked=True), peer(2, down=5.0), peer(3, down=9.0), peer(4, down=7.0)]
-    assert Choker().fill(0.0, peers, 3, seeding=False) == [3, 4]
-    assert Choker().fill(0.0, peers, 1, seeding=False) == []
-    peers[0] = replace(peers[0], interested=False)
-    assert Choker().fill(0.0, peers, 3, seeding=False) == [3, 4, 2]
+    assert Choker().fill(0.0, peers, 3, seeding=False) == ([3, 4], [])
+    assert Choker().fill(0.0, peers, 1, seeding=False) == ([], [])
+
+
+def test_one_that_is_no_longer_interested_gives_its_slot_to_who_waits() -> None:
+    peers = [peer(1, unchoked=True, interested=False), peer(2, unchoked=True)]
+    assert Choker().fill(0.0, peers, 2, seeding=False) == ([], []), "nobody waits"
+    peers.append(peer(3))
+    assert Choker().fill(0.0, peers, 3, seeding=False) == ([3], [])
+    assert Choker().fill(0.0, peers, 2, seeding=False) == ([3], [1])
 
 
 def test_one_who_snubs_us_loses_its_regular_slot() -> None:

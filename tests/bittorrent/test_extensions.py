@@ -45,7 +45,9 @@ from spinney.errors import WireError
 
 
 def test_bep_10_example_handshake() -> None:
-    row = decode_extension_handshake(b"d1:md11:LT_metadatai1e7:\xc2\xb5T_PEXi2ee1:pi6881e1:v13:\xc2\xb5Torrent 1.2e")
+    row = decode_extension_handshake(
+        b"d1:md11:LT_metadatai1e7:\xc2\xb5T_PEXi2ee1:pi6881e1:v13:\xc2\xb5Torrent 1.2e"
+    )
     assert row.ids["LT_metadata"] == 1
     assert row.port == 6881
     assert row.version == "µTorrent 1.2"
@@ -212,7 +214,11 @@ def test_peer_exchange_is_bounded_in_number_and_pace() -> None:
     assert len(decode_exchange(data).added) == MAX_TAKEN
     inbox = ExchangeInbox()
     assert [inbox.may_take(now) for now in (0.0, 1.0, 30.0, 50.0, 51.0)] == [
-        True, False, False, True, False,
+        True,
+        False,
+        False,
+        True,
+        False,
     ]
     outbox = ExchangeOutbox()
     here = [((f"10.0.{at >> 8}.{at & 255}", 1), 0) for at in range(120)]
@@ -230,7 +236,9 @@ def test_peer_exchange_is_bounded_in_number_and_pace() -> None:
     assert outbox.next(3 * INTERVAL_S, here[60:]) is None
 
 
-@pytest.mark.parametrize("payload", [b"d5:added5:12345e", b"le", b"d5:addedi1ee", b"", b"d6:added617:"])
+@pytest.mark.parametrize(
+    "payload", [b"d5:added5:12345e", b"le", b"d5:addedi1ee", b"", b"d6:added617:"]
+)
 def test_false_exchanges_are_errors(payload: bytes) -> None:
     with pytest.raises(WireError):
         decode_exchange(payload)

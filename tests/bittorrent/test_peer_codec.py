@@ -121,7 +121,9 @@ def test_a_run_of_requests_comes_in_one_call() -> None:
 
 
 def test_handshake() -> None:
-    handshake = m.Handshake(bytes([0, 0, 0, 0, 0, 0x10, 0, 0x05]), b"h" * 20, b"-SY0100-abcdefghijkl")
+    handshake = m.Handshake(
+        bytes([0, 0, 0, 0, 0, 0x10, 0, 0x05]), b"h" * 20, b"-SY0100-abcdefghijkl"
+    )
     data = encode_handshake(handshake)
     assert data == (
         b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x05" + b"h" * 20 + b"-SY0100-abcdefghijkl"
@@ -192,7 +194,9 @@ def test_any_bytes_parse_or_raise_the_one_error(data: bytes, step: int) -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(KNOWN)), st.binary(max_size=60)), max_size=20))
 def test_framed_rubbish_parses_or_raises_the_one_error(rows: list[tuple[int, bytes]]) -> None:
-    data = b"".join((len(body) + 1).to_bytes(4, "big") + bytes([kind]) + body for kind, body in rows)
+    data = b"".join(
+        (len(body) + 1).to_bytes(4, "big") + bytes([kind]) + body for kind, body in rows
+    )
     try:
         whole = read(data, max(1, len(data)))[0].rows
     except WireError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from spinney.bittorrent.seeding import MIN_WINDOW_PIECES, STALE_S, Ration
+from spinney.bittorrent.seeding import IDLE_S, MIN_WINDOW_PIECES, STALE_S, Ration
 from spinney.content.pieces import Bitfield
 
 PIECES, PIECE = 128, 262_144
@@ -29,7 +29,7 @@ def test_no_piece_is_shown_twice_while_another_was_never_shown() -> None:
             assert not set(rows) & set(shown)
             shown += rows
         if waiting[key]:
-            ration.asked(key, waiting[key].pop(0))
+            ration.asked(key, waiting[key].pop(0), step * 0.1)
     assert sorted(shown) == list(range(PIECES))
 
 
@@ -38,7 +38,7 @@ def test_several_pieces_are_in_flight_for_each_peer_and_no_more() -> None:
     first = ration.show(0, 0.0, 0.0)
     assert len(first) == MIN_WINDOW_PIECES
     assert ration.show(0, 0.0, 0.0) == [], "the window is full until it asks"
-    ration.asked(0, first[0])
+    ration.asked(0, first[0], 0.0)
     assert len(ration.show(0, 0.0, 0.0)) == 1
     fast = ration.show(1, 0.0, 10e6)
     assert len(fast) > 30, "a fast peer never waits for the next piece"
@@ -46,15 +46,34 @@ def test_several_pieces_are_in_flight_for_each_peer_and_no_more() -> None:
 
 def test_one_peer_alone_is_not_slowed() -> None:
     ration = start(1)
-    assert len(ration.show(0, 0.0, 0.0)) * PIECE >= 32 << 20
+    assert len(ration.show(0, 0.0, 0.0)) * PIECE >= 1 << 20
+    assert len(ration.show(0, 0.0, 500e6)) == PIECES - 4
 
 
-def test_a_choked_peer_sees_one_piece_and_takes_none_from_the_others() -> None:
-    ration = start(100)
-    ration.show(0, 0.0, 0.0)
-    baits = {piece for key in range(1, 100) for piece in ration.show(key, 0.0, 0.0, unchoked=False)}
-    assert len(baits) == 1
-    assert ration.show(1, 1.0, 0.0, unchoked=False) == []
+def test_no_more_peers_are_shown_pieces_than_can_be_served() -> None:
+    ration = start(20)
+    seated = [key for key in range(20) if ration.show(key, 0.0, 0.0, seats=5)]
+    assert seated == [0, 1, 2, 3, 4]
+    ration.choked(2)
+    assert ration.show(9, 1.0, 0.0, seats=5), "a free seat is taken at once"
+    assert ration.show(2, 1.0, 0.0, seats=5) == []
+
+
+def test_one_that_asks_for_nothing_loses_its_seat_and_its_pieces() -> None:
+    ration = start(2, pieces=4)
+    held = ration.show(0, 0.0, 0.0, seats=1)
+    assert ration.show(1, IDLE_S - 1, 0.0, seats=1) == []
+    assert ration.show(0, IDLE_S + 1, 0.0, seats=1) == []
+    assert set(held) <= set(ration.show(1, IDLE_S + 1, 1e9, seats=1))
+
+
+def test_what_others_have_is_shown_only_with_upload_to_spare() -> None:
+    ration = start(2, pieces=3)
+    one, *_ = ration.show(0, 0.0, 1e9)
+    ration.show(1, 0.0, 1e9)
+    ration.has(0, one)
+    assert ration.show(1, 1.0, 1e9, spare=lambda: False) == []
+    assert ration.show(1, 1.0, 1e9, spare=lambda: True) == [one]
 
 
 def test_only_what_was_shown_may_be_asked_for() -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from spinney.bittorrent.settings import Settings
-from spinney.net.live.host import LiveHost
 from tests.bittorrent.members import Member, Torrent
+
+from spinney.net.live.host import LiveHost
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from bittorrent.swarms import RememberingSwarm
 from spinney.bittorrent.lan import LanDiscovery
 from spinney.bittorrent.tracker.client import TrackerSource
+from spinney.bittorrent.tracker.messages import AnnounceRequest
 from spinney.bittorrent.tracker.server import Tracker
 from spinney.bittorrent.tracker.settings import TrackerSettings
 from spinney.sim import Link, SimHost, Uniform, World
@@ -99,6 +100,73 @@ def test_a_tracker_that_crashes_comes_back_with_everybody(seed: int) -> None:
 
 def test_the_same_seed_is_the_same_run() -> None:
     assert lost_and_found(3) == lost_and_found(3)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_power_lost_at_any_moment_leaves_a_whole_state(
+    seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The state is written all the time; what the disk held is an old one or the new one."""
+    with World(seed) as world:
+        server = world.host("tracker")
+        host = world.host("client")
+        url = f"http://{server.address}:6969/announce"
+        moments = world.rng_for("moments")
+
+        async def scenario() -> None:
+            settings = TrackerSettings(
+                port=6969, addresses=("0.0.0.0",), state_path=STATE, state_every_s=0.001
+            )
+            for life in range(8):
+                tracker = Tracker(server, settings)
+                await server.start(tracker.start())
+                if life:
+                    assert tracker.state.peer_count >= life
+                client = Client(host, life, [[url]])
+                async with asyncio.timeout(10):
+                    while tracker.state.peer_count < life + 1:
+                        await asyncio.sleep(0.001)
+                await asyncio.sleep(0.01 + 0.005 * moments.random())
+                server.crash()
+                client.task.cancel()
+                await asyncio.sleep(4)
+                server.restart()
+
+        world.run(scenario())
+        assert caplog.records == []
+
+
+def test_a_full_disk_is_a_warning_and_the_old_state_stays(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with World(1) as world:
+        server = world.host("tracker", disk_bytes=2 * 65536)
+        url = f"http://{server.address}:6969/announce"
+        client_host = world.host("client")
+
+        async def scenario() -> None:
+            tracker = open_tracker(server)
+            await asyncio.sleep(1)
+            client = Client(client_host, 0, [[url]])
+            await asyncio.sleep(10)
+            assert not caplog.records
+            for n in range(
+                1500
+            ):  # 99 KB of state, and the old one stays until the new one is whole
+                request = AnnounceRequest(HASH, b"-SP0001-%012d" % n, 1)
+                tracker.state.announce(request, (n.to_bytes(4, "big") + b"\x00\x01",), b"", 11.0)
+            await asyncio.sleep(60)
+            assert [record.levelname for record in caplog.records] == ["WARNING"]
+            assert "cannot be written" in caplog.text
+            assert tracker.state.peer_count == 1501
+            server.crash()
+            server.restart()
+            again = open_tracker(server)
+            await asyncio.sleep(1)
+            assert again.state.peer_count == 1
+            client.task.cancel()
+
+        world.run(scenario())
 
 
 @pytest.mark.parametrize("seed", SEEDS)

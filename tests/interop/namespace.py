@@ -35,11 +35,15 @@ def _die_with_parent() -> None:
 
 
 class Namespace:
-    """Made on entering, with `addresses` addresses; on leaving all its processes end."""
+    """Made on entering, with `addresses` addresses; on leaving all its processes end.
 
-    def __init__(self, addresses: int = 10) -> None:
+    `prefix_bits`: 16 makes them neighbours on one link, as libtorrent's LAN discovery wants.
+    """
+
+    def __init__(self, addresses: int = 10, prefix_bits: int = 32) -> None:
         self.name = f"spinney-{os.getpid()}-{next(_numbers)}"
         self._count = addresses
+        self._prefix_bits = prefix_bits
         self._processes: list[subprocess.Popen[Any]] = []
 
     def __enter__(self) -> Namespace:
@@ -47,7 +51,8 @@ class Namespace:
         try:
             self._ip("-n", self.name, "link", "set", "lo", "up")
             for n in range(1, self._count + 1):
-                self._ip("-n", self.name, "addr", "add", f"{self.address(n)}/32", "dev", "lo")
+                address = f"{self.address(n)}/{self._prefix_bits}"
+                self._ip("-n", self.name, "addr", "add", address, "dev", "lo")
         except BaseException:
             self._ip("netns", "delete", self.name)
             raise

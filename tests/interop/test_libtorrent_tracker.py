@@ -103,26 +103,28 @@ def test_two_libtorrents_find_each_other_through_our_tracker(
     asyncio.run(scenario())
 
 
+class Knock(asyncio.Protocol):
+    """Waits for whoever dials, and keeps his first bytes."""
+
+    def __init__(self, heard: asyncio.Future[bytes]) -> None:
+        self._heard = heard
+
+    def data_received(self, data: bytes) -> None:
+        if not self._heard.done():
+            self._heard.set_result(data)
+
+
 def test_our_client_and_libtorrent_hear_of_each_other(
     namespace: Namespace, content: Path, tmp_path: Path
 ) -> None:
-    class Knock(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport = transport
-
-        def data_received(self, data: bytes) -> None:
-            if not knocked.done():
-                knocked.set_result(data)
-
     async def scenario() -> None:
-        nonlocal knocked
-        knocked = asyncio.get_running_loop().create_future()
+        knocked: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         tracker = await open_tracker(namespace)
         url = f"http://{namespace.address(TRACKER)}:6969/announce"
         torrent = tmp_path / "x.torrent"
         infohash = bytes.fromhex(make_torrent(content, torrent, trackers=(url,)))
         host = namespace.host()
-        listener = await host.listen(Knock, (namespace.address(OURS), 7001))
+        listener = await host.listen(lambda: Knock(knocked), (namespace.address(OURS), 7001))
         swarm = RememberingSwarm(infohash, 7001)
         source = TrackerSource(host, [[url]], local=namespace.address(OURS))
         task = asyncio.create_task(source.run(swarm))
@@ -147,17 +149,20 @@ def test_our_client_and_libtorrent_hear_of_each_other(
         listener.close()
         await tracker.close()
 
-    knocked: asyncio.Future[bytes]
     asyncio.run(scenario())
 
 
-def test_lan_discovery_hears_libtorrent(
-    namespace: Namespace, content: Path, tmp_path: Path
-) -> None:
-    async def scenario() -> None:
+def test_lan_discovery_and_libtorrent_hear_each_other(content: Path, tmp_path: Path) -> None:
+    require_root()
+    require_module("libtorrent")
+
+    async def scenario(namespace: Namespace) -> None:
         torrent = tmp_path / "x.torrent"
         infohash = bytes.fromhex(make_torrent(content, torrent))
-        lan = LanDiscovery(namespace.host(), interface=namespace.address(OURS))
+        knocked: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        host = namespace.host()
+        listener = await host.listen(lambda: Knock(knocked), (namespace.address(OURS), 7001))
+        lan = LanDiscovery(host, interface=namespace.address(OURS))
         await lan.start()
         swarm = RememberingSwarm(infohash, 7001)
         task = asyncio.create_task(lan.run(swarm))
@@ -165,9 +170,13 @@ def test_lan_discovery_hears_libtorrent(
             namespace, SEED, content.parent, torrent=torrent, settings={"enable_lsd": True}
         )
         assert await swarm.hears_of(6881, 20) == seed.address
+        # Our first announce came before it listened; our answer to its own made it dial us.
+        assert (await asyncio.wait_for(knocked, 15))[1:20] == b"BitTorrent protocol"
+        listener.close()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await lan.close()
         await asyncio.to_thread(seed.stop)
 
-    asyncio.run(scenario())
+    with Namespace(addresses=5, prefix_bits=16) as namespace:
+        asyncio.run(scenario(namespace))

@@ -70,14 +70,22 @@ class Choker:
 
     def fill(
         self, now: float, peers: Sequence[ChokerPeer], slots: int, *, seeding: bool
-    ) -> list[int]:
-        """Keys to unchoke at once, because slots are free."""
-        free = slots - sum(1 for peer in peers if peer.unchoked and peer.interested)
-        if free <= 0:
-            return []
+    ) -> tuple[list[int], list[int]]:
+        """Keys to unchoke at once, because slots are free; and keys to choke for them.
+
+        One that is no longer interested keeps its slot until somebody waits for it.
+        """
         waiting = [peer for peer in peers if peer.interested and not peer.unchoked]
+        free = slots - sum(1 for peer in peers if peer.unchoked and peer.interested)
+        if free <= 0 or not waiting:
+            return [], []
         waiting.sort(key=self._order(now, seeding=seeding))
-        return [peer.key for peer in waiting[:free]]
+        chosen = [peer.key for peer in waiting[:free]]
+        resting = [peer for peer in peers if peer.unchoked and not peer.interested]
+        resting.sort(key=lambda peer: (peer.download_bytes_per_s, peer.key))
+        in_use = sum(1 for peer in peers if peer.unchoked)
+        over = max(0, in_use + len(chosen) - slots)
+        return chosen, [peer.key for peer in resting[:over]]
 
     def review(
         self, now: float, peers: Sequence[ChokerPeer], slots: int, rng: Rng, *, seeding: bool

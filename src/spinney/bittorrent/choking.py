@@ -64,7 +64,10 @@ class Choking:
         now = self._loop.time()
         peers = {peer.key: peer for peer in self._peers()}
         rows = [self._row(peer, now) for peer in peers.values()]
-        for key in self._choker.fill(now, rows, self.slots, seeding=self.seeding):
+        chosen, ended = self._choker.fill(now, rows, self.slots, seeding=self.seeding)
+        for key in ended:
+            peers[key].set_choked(True, now)
+        for key in chosen:
             peers[key].set_choked(False, now)
 
     def tick(self, now: float, sent_bytes_per_s: float) -> None:

@@ -130,6 +130,8 @@ class Connection(asyncio.BufferedProtocol):
             transport.write(self._greeting)
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        if self.closed:
+            return self._gate.buffer.view  # what still comes is not looked at
         if self.conversation is None:
             return memoryview(self._opening)[self._opening_bytes :]
         shared, kept = self._gate.buffer, len(self._tail)

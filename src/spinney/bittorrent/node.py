@@ -243,18 +243,10 @@ class BitTorrent:
             await self._host.connect(
                 lambda: Connection(self, now, greeting, swarm),
                 address,
-                local=self._leaves_from(address),
                 timeout_s=self.settings.connect_timeout_s,
             )
         except NetworkError:
             swarm.dial_ended(address)
-
-    def _leaves_from(self, remote: Address) -> Address | None:
-        """Who listens on one address only also calls from it: others know us by it."""
-        for own in self.settings.addresses:
-            if (":" in own) == (":" in remote[0]) and own not in ("0.0.0.0", "::"):
-                return own, 0
-        return None
 
     def count_received(self, connection: Connection, swarm: Swarm, length_bytes: int) -> None:
         if not swarm.down.unlimited:

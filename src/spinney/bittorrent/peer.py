@@ -180,7 +180,8 @@ class Peer:
             your_ip=self.connection.remote[0],
             request_limit=swarm.settings.request_limit,
             metadata_bytes=len(swarm.info_bytes) if swarm.info_bytes is not None else None,
-            upload_only=True if swarm.complete else None,
+            # libtorrent leaves who wants nothing and, rationing, shows nothing yet
+            upload_only=True if swarm.complete and not swarm.rationing else None,
         )
         payload = encode_extension_handshake(row)
         self.connection.send(encode(Extended(HANDSHAKE_ID, payload)))
@@ -243,7 +244,7 @@ class Peer:
             if ration is not None:
                 if not ration.may_ask(self.key, piece):
                     return False
-                ration.asked(self.key, piece)
+                ration.asked(self.key, piece, self._loop.time())
         return True
 
     def _refuse(self, ranges: Sequence[tuple[int, int, int]]) -> None:
@@ -452,6 +453,8 @@ class Peer:
                 self.show_more()
             return
         self.connection.send(encode(Choke()))
+        if self.rationed and self._swarm.ration is not None:
+            self._swarm.ration.choked(self.key)
         dropped = self.uploader.drop(lambda row: row[0] in self._offered)
         if self.fast and dropped:
             data = b"".join([encode(RejectRequest(*row)) for row in dropped])
@@ -469,8 +472,10 @@ class Peer:
         if ration is None:
             return
         now = self._loop.time()
-        rate = self.uploader.meter.rate_bytes_per_s(now)
-        rows = ration.show(self.key, now, rate, unchoked=not self.choked)
+        meter = self.uploader.meter
+        rate = min(meter.rate_bytes_per_s(now), meter.total_bytes)  # nothing is known at first
+        spare = self._swarm.has_spare_upload
+        rows = ration.show(self.key, now, rate, seats=self._swarm.slots, spare=spare)
         if rows:
             self.connection.send(encode_haves(rows))
 

@@ -13,6 +13,7 @@ it).  When every piece has been seen elsewhere, the rationing ends for good.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from spinney.content.pieces import Bitfield
@@ -21,8 +22,10 @@ from spinney.net.host import Rng
 MIN_WINDOW_PIECES = 2
 WINDOW_S = 1.0
 """A peer sees unasked pieces for this long at its rate: more than a round trip."""
-LONELY_WINDOW_BYTES = 32 << 20
-"""With one peer alone there is nobody to trade with: show so much that it never waits."""
+MIN_WINDOW_BYTES = 1 << 20
+"""Shown before a rate is known: what a fast peer asks for in its first moments."""
+IDLE_S = 10.0
+"""A peer that asks for nothing of what it is shown loses its seat."""
 STALE_S = 20.0
 """A shown piece that nobody says to have after this long is shown to others too."""
 
@@ -53,7 +56,10 @@ class Ration:
         """Never shown; taken from the end.  Chance, so that two seeds do not do the same."""
         self._shown_to: dict[int, tuple[int, float]] = {}
         """Shown and not seen elsewhere: first taker and since when."""
+        self._seats: dict[int, float] = {}
+        """The peers that are shown pieces, and when each asked for something."""
         self._elsewhere = Bitfield(piece_count)
+        self._copies = [0] * piece_count
         self.active = piece_count > 1
 
     def joined(self, key: int, has: Bitfield) -> None:
@@ -61,10 +67,12 @@ class Ration:
         if key not in self._takers:
             self._takers[key] = _Taker(Bitfield(self._piece_count), has.copy())
         for piece in has:
+            self._copies[piece] += 1
             self._seen(piece)
 
     def has(self, key: int, piece: int) -> None:
         """A peer (a taker or not) says that it has this piece."""
+        self._copies[piece] += 1
         taker = self._takers.get(key)
         if taker is not None:
             taker.has.add(piece)
@@ -90,28 +98,45 @@ class Ration:
 
     def left(self, key: int) -> None:
         """What was shown to this peer alone is hidden again."""
-        if self._takers.pop(key, None) is None:
-            return
+        if self._takers.pop(key, None) is not None:
+            self.choked(key)
+
+    def choked(self, key: int) -> None:
+        """This peer will not be sent what was shown to it: that is hidden again."""
+        self._seats.pop(key, None)
+        taker = self._takers.get(key)
+        if taker is not None:
+            taker.unasked.clear()
         for piece in [piece for piece, (owner, _) in self._shown_to.items() if owner == key]:
             del self._shown_to[piece]
             self._hidden[piece] = None
 
-    def asked(self, key: int, piece: int) -> None:
+    def asked(self, key: int, piece: int, now: float) -> None:
         """A peer has asked for (a part of) this piece: its window has room for another."""
         taker = self._takers.get(key)
         if taker is not None:
             taker.unasked.pop(piece, None)
+        if key in self._seats:
+            self._seats[key] = now
 
     def may_ask(self, key: int, piece: int) -> bool:
         taker = self._takers.get(key)
         return not self.active or taker is None or piece in taker.shown
 
     def show(
-        self, key: int, now: float, rate_bytes_per_s: float, *, unchoked: bool = True
+        self,
+        key: int,
+        now: float,
+        rate_bytes_per_s: float,
+        *,
+        seats: int = 1_000,
+        spare: Callable[[], bool] = lambda: True,
     ) -> list[int]:
         """Pieces to show to this peer now; with rationing over, all that are left to show.
 
-        One that is choked gets a single piece, so that it is interested and waits for a slot.
+        Once each piece was shown to somebody, and while some have still to leave for the first
+        time, others are shown only if our upload has time to `spare`.  Only `seats` peers are shown
+        anything at a time: one that could not be served would hold pieces back.
         """
         taker = self._takers.get(key)
         if taker is None:
@@ -119,21 +144,21 @@ class Ration:
         if not self.active:
             rows = [p for p in range(self._piece_count) if p not in taker.shown]
             taker.unasked.clear()
-        elif not unchoked:
-            rows = self._bait(taker, key, now)
+        elif not self._seated(key, now, seats):
+            return []
         else:
             rows = self._fresh(taker, key, now, self._window(rate_bytes_per_s))
-            if not self._hidden and not taker.unasked and now >= taker.look_again_at:
+            if not self._hidden and not taker.unasked and now >= taker.look_again_at and spare():
                 taker.look_again_at = now + 0.1 + self._piece_count * 1e-6
-                rows.extend(self._second_hand(taker, now))
+                rows.extend(self._second_hand(taker, now, self._window(rate_bytes_per_s)))
         for piece in rows:
             taker.shown.add(piece)
         return rows
 
     def _window(self, rate_bytes_per_s: float) -> int:
-        if len(self._takers) == 1:
-            return max(MIN_WINDOW_PIECES, LONELY_WINDOW_BYTES // self._piece_bytes)
-        return max(MIN_WINDOW_PIECES, int(rate_bytes_per_s * WINDOW_S / self._piece_bytes))
+        least_bytes = MIN_WINDOW_BYTES if len(self._takers) == 1 else 0
+        window_bytes = max(rate_bytes_per_s * WINDOW_S, least_bytes)
+        return max(MIN_WINDOW_PIECES, int(window_bytes / self._piece_bytes))
 
     def _fresh(self, taker: _Taker, key: int, now: float, window: int) -> list[int]:
         """Pieces that nobody was shown.  Nobody has them, so this peer lacks them too."""
@@ -145,18 +170,28 @@ class Ration:
             rows.append(piece)
         return rows
 
-    def _bait(self, taker: _Taker, key: int, now: float) -> list[int]:
-        """One piece that it lacks: rather one that others were shown than a fresh one."""
-        if any(piece not in taker.has for piece in taker.shown):
-            return []
-        for piece in (*self._shown_to, *self._elsewhere):
-            if piece not in taker.has:
-                return [piece]
-        return self._fresh(taker, key, now, 1)
+    def _seated(self, key: int, now: float, seats: int) -> bool:
+        """Is this peer one of those that are shown pieces?  A free seat is taken at once."""
+        if key in self._seats:
+            if now - self._seats[key] <= IDLE_S or not self._takers[key].unasked:
+                return True
+            self.choked(key)  # it does not take what it is shown: let another try
+            return False
+        if len(self._seats) >= seats:
+            return False
+        self._seats[key] = now
+        return True
 
-    def _second_hand(self, taker: _Taker, now: float) -> list[int]:
-        """Nothing is left that nobody saw: what others have by now, and what takes too long."""
+    def _second_hand(self, taker: _Taker, now: float, window: int) -> list[int]:
+        """Nothing is left that nobody saw: what few others have by now, and what takes too long.
+
+        Only a window of it: what is shown may be asked for at any time, also when our upload
+        is needed for something rarer."""
+        if sum(1 for p in taker.shown if p not in taker.has) >= window:
+            return []
         rows = [p for p in self._elsewhere if p not in taker.shown and p not in taker.has]
+        rows.sort(key=self._copies.__getitem__)
+        del rows[window:]
         for piece, (_, since) in self._shown_to.items():
             if now - since > STALE_S and piece not in taker.shown:
                 rows.append(piece)

@@ -19,7 +19,7 @@ from spinney.bittorrent.announcing import Announcing, PeerSource
 from spinney.bittorrent.choking import Choking
 from spinney.bittorrent.connection import Connection
 from spinney.bittorrent.extensions import METADATA, ExtensionHandshake
-from spinney.bittorrent.messages import Handshake
+from spinney.bittorrent.messages import BLOCK_BYTES, Handshake
 from spinney.bittorrent.metadata import DATA, REJECT, MetadataFetch, MetadataMessage, matches
 from spinney.bittorrent.meter import Meter
 from spinney.bittorrent.peer import Peer
@@ -46,6 +46,8 @@ WARNINGS_KEPT = 20
 FINISHED_KEPT = 10_000
 """Peer ids of those seen with everything: for `share --until-complete N`."""
 SHOW_PAUSE_S = 0.1
+SPARE_S = 0.1
+"""A backlog of requests shorter than this leaves a part of the upload unused."""
 
 
 class SwarmNode(Protocol):
@@ -371,6 +373,11 @@ class Swarm:
         self._down_meter.add(self._loop.time(), length_bytes)
         self._node.count_received(connection, self, length_bytes)
 
+    @property
+    def slots(self) -> int:
+        """How many peers are served at a time."""
+        return self._choking.slots
+
     def slots_changed(self) -> None:
         self._choking.changed()
 
@@ -406,6 +413,12 @@ class Swarm:
         feed = peer.downloader.feed
         if feed is not None and feed.has.full:
             self._seen_finished(peer)
+
+    def has_spare_upload(self) -> bool:
+        """Is less asked of us than we can send in a moment?"""
+        pending = sum(len(peer.uploader.pending) for peer in self.peers.values())
+        rate = self._up_meter.rate_bytes_per_s(self._loop.time())
+        return pending * BLOCK_BYTES <= rate * SPARE_S
 
     def _show_soon(self) -> None:
         if not self._show_due:

@@ -25,6 +25,7 @@ from spinney.content.transfer import Transfer
 from spinney.errors import NetworkError, PortTakenError, UsageError
 from spinney.events import Done, Listener
 from spinney.net.address import format_address
+from spinney.net.bound import BoundHost
 from spinney.net.host import Host
 from spinney.net.limits import Bucket
 from spinney.peer.getting import Getting
@@ -50,7 +51,7 @@ class Peer:
     """
 
     def __init__(self, host: Host, settings: Settings = Settings()) -> None:
-        self.host = host
+        self.host: Host = host
         self.settings = settings
         self._node: BitTorrent | None = None
         self._lan: LanDiscovery | None = None
@@ -76,6 +77,7 @@ class Peer:
             return
         settings = self.settings
         self._listening = listening_addresses(self.host.interfaces(), settings.interface)
+        self.host = BoundHost(self.host, self._listening)
         if settings.port is not None:
             self._node = await self._listen(settings.port)
             return

@@ -144,7 +144,10 @@ class TrackerSource:
     async def _ask(
         self, tracker: KnownTracker, request: m.AnnounceRequest
     ) -> tuple[m.AnnounceReply | m.Refusal, str]:
-        reply, sender = await self._carriers[_scheme(tracker.url)](tracker.url, request)
+        try:
+            reply, sender = await self._carriers[_scheme(tracker.url)](tracker.url, request)
+        except SpinneyError as error:
+            raise TrackerError(_without_urls(error)) from error
         if isinstance(reply, m.AnnounceReply) and reply.external_ip is not None:
             self.external_ip = reply.external_ip
         return reply, sender
@@ -233,18 +236,15 @@ class TrackerSource:
             )
             return target, dialled
 
-        try:
-            response = await http.get(
-                self._host,
-                url,
-                check=check,
-                timeout_s=self._timeout_s,
-                max_body_bytes=m.REPLY_BYTES_MAX,
-                user_agent=self._user_agent,
-                local=None if self._local is None else (self._local, 0),
-            )
-        except SpinneyError as error:
-            raise TrackerError(_without_urls(error)) from error
+        response = await http.get(
+            self._host,
+            url,
+            check=check,
+            timeout_s=self._timeout_s,
+            max_body_bytes=m.REPLY_BYTES_MAX,
+            user_agent=self._user_agent,
+            local=None if self._local is None else (self._local, 0),
+        )
         # What a tracker on the internet says of private addresses is not believed: if it has
         # several addresses, the one farthest out counts.
         sender = max((host for host, _ in dialled), key=reach_of, default="")
