@@ -11,17 +11,6 @@ from contract.machines import Machines
 from needs import require_root
 
 SIDES = ("live", "plain", "sim")
-SIM_DOES_NOT_YET = (
-    "test_d10_join[",
-    "test_d10_join_over_ipv6[",
-    "test_d12_what_is_sent_to_a_group[",
-    "test_d15_",
-    "test_s2_",
-    "test_s3_",
-    "test_s6_",
-    "test_s7_",
-)
-"""Checks that the simulated side fails so far; each goes when it passes."""
 SLOW_BYTES_PER_S = 4_000_000
 
 
@@ -61,9 +50,3 @@ def slow_machines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ma
     built = build(request.param, tmp_path, slow=True)
     yield built
     built.close()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.name.startswith(SIM_DOES_NOT_YET) and "sim" in item.name.partition("[")[2]:
-            item.add_marker(pytest.mark.xfail(reason="the simulated side is catching up"))

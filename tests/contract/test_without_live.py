@@ -16,7 +16,7 @@ class Forbidden:
 
 sys.meta_path.insert(0, Forbidden())
 import pytest
-code = pytest.main(["-q", "-p", "no:cacheprovider", "-k", "[sim", sys.argv[1]])
+code = pytest.main(["-p", "no:cacheprovider", "-k", "[sim", sys.argv[1]])
 assert not any(name.startswith("spinney.net.live") for name in sys.modules)
 sys.exit(code)
 """

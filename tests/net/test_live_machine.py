@@ -287,6 +287,35 @@ def test_writes_that_the_system_cuts_short_are_finished(
     file.close()
 
 
+def test_a_file_closed_during_a_write_keeps_its_number_until_the_write_ends(
+    host: LiveHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"innocent")
+    inside, go_on = threading.Event(), threading.Event()
+    real = os.pwritev
+
+    def slow(descriptor: int, rows: Any, at: int) -> int:
+        inside.set()
+        go_on.wait(10)
+        return real(descriptor, rows, at)
+
+    monkeypatch.setattr(os, "pwritev", slow)
+    file = host.storage.open(str(tmp_path / "file"), "create")
+    writing = threading.Thread(target=file.write, args=(0, [b"own data"]))
+    writing.start()
+    assert inside.wait(10)
+    file.close()
+    other = host.storage.open(str(victim), "write")
+    go_on.set()
+    writing.join()
+    assert victim.read_bytes() == b"innocent"
+    assert (tmp_path / "file").read_bytes() == b"own data"
+    with pytest.raises(StorageError, match="is closed"):
+        file.read(0, 1)
+    other.close()
+
+
 def test_a_swapped_folder_does_not_lead_out(host: LiveHost, tmp_path: Path) -> None:
     """Between looking and opening there is no moment: the walk holds folders open."""
     root, outside = tmp_path / "root", tmp_path / "outside"

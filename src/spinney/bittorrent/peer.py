@@ -180,7 +180,8 @@ class Peer:
             your_ip=self.connection.remote[0],
             request_limit=swarm.settings.request_limit,
             metadata_bytes=len(swarm.info_bytes) if swarm.info_bytes is not None else None,
-            upload_only=True if swarm.complete else None,
+            # libtorrent leaves who wants nothing and, rationing, shows nothing yet
+            upload_only=True if swarm.complete and not swarm.rationing else None,
         )
         payload = encode_extension_handshake(row)
         self.connection.send(encode(Extended(HANDSHAKE_ID, payload)))

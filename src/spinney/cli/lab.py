@@ -2,9 +2,122 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 
-@click.group(name="lab", epilog="Example:  spinney lab run swarm --seeds 5")
+@click.group(
+    name="lab",
+    epilog="\b\nExamples:\n  spinney lab list\n  spinney lab run swarm --seeds 5 --out results\n"
+    "  spinney lab replay swarm --seed 3 --trace trace.jsonl",
+)
 def command() -> None:
     """Run experiments: the real protocol code in a simulated network."""
+
+
+def _settings(texts: tuple[str, ...]) -> dict[str, Any]:
+    """`peers=50` and, for a sweep, `loss=0,0.1`; the experiment knows the types."""
+    from spinney.errors import UsageError
+
+    rows: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise UsageError(f"{text!r} is not NAME=VALUE, such as peers=50 or loss=0,0.1")
+        parts = value.split(",")
+        rows[name] = parts if len(parts) > 1 else value
+    return rows
+
+
+@command.command(name="list", epilog="Example:  spinney lab list")
+def list_experiments() -> int:
+    """List the experiments, with what each can be told."""
+    from spinney import lab
+
+    for experiment in lab.list():
+        click.echo(f"{experiment.name}\n    {experiment.doc}")
+        if experiment.source:
+            click.echo(f"    Source: {experiment.source}")
+        parameters = " ".join(f"{key}={value}" for key, value in experiment.parameters.items())
+        click.echo(f"    {parameters}\n")
+    return 0
+
+
+@command.command(name="run", epilog="Example:  spinney lab run swarm --seeds 5 --set peers=50,100")
+@click.argument("name")
+@click.option("--seeds", type=click.IntRange(1), help="How many [as the experiment asks].")
+@click.option("--set", "given", multiple=True, metavar="NAME=VALUE[,VALUE]", help="A parameter.")
+@click.option("--out", metavar="FOLDER", help="Write NAME.csv and NAME.json here.")
+@click.option("--plot", is_flag=True, help="A picture too (needs the extra `lab`, and --out).")
+@click.option("--workers", type=click.IntRange(1), help="Processes [all cores].")
+@click.option("--json", "as_json", is_flag=True, help="The rows, one JSON object a line.")
+def run_experiment(
+    name: str,
+    seeds: int | None,
+    given: tuple[str, ...],
+    out: str | None,
+    plot: bool,
+    workers: int | None,
+    as_json: bool,
+) -> int:
+    """Run the experiment NAME over seeds and parameters, on all cores."""
+    import json
+
+    from spinney import lab
+    from spinney.errors import UsageError
+    from spinney.lab.sweep import replay_command
+
+    if plot and out is None:
+        raise UsageError("--plot needs --out FOLDER to put the picture in")
+
+    def told(result: Any, done: int, total: int) -> None:
+        if not as_json:
+            click.echo(f"\r{done} of {total} trials", nl=done == total, err=True)
+
+    sweep = lab.run(name, seeds, _settings(given), out, plot=plot, workers=workers, told=told)
+    if as_json:
+        for row in sweep.rows:
+            click.echo(json.dumps(row))
+    else:
+        for line in table(sweep.rows):
+            click.echo(line)
+    for failure in sweep.failures:
+        last = failure.error.strip().splitlines()[-1]
+        click.echo(f"failed: {last}\n   {replay_command(sweep.experiment, failure)}", err=True)
+    return 1 if sweep.failures else 0
+
+
+@command.command(name="replay", epilog="Example:  spinney lab replay swarm --seed 3")
+@click.argument("name")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A parameter.")
+@click.option("--trace", metavar="FILE", help="Write what happened here, in JSON lines.")
+def replay_trial(name: str, seed: int, given: tuple[str, ...], trace: str | None) -> int:
+    """Run one trial of NAME again: the same seed gives the same digest."""
+    from spinney import lab
+
+    result = lab.replay(name, seed, _settings(given), trace)
+    for line in table(list(result.table())):
+        click.echo(line)
+    click.echo(f"digest {result.digest}")
+    if result.error:
+        click.echo(result.error, err=True)
+        return 1
+    return 0
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Rows in columns; a figure has at most six digits."""
+    if not rows:
+        return ["no rows"]
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(names))]
+    return ["  ".join(f"{cell:>{widths[at]}}" for at, cell in enumerate(row)) for row in cells]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

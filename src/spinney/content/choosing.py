@@ -48,23 +48,23 @@ def choose(transfer: Transfer, feed: TransferFeed, pieces: Bitfield | None) -> O
         if piece not in feed.has or not (pieces is None or piece in pieces):
             continue
         if not transfer.intake.holds(piece):
-            leased = transfer.open_pieces.get(piece) or transfer.begin(piece, feed)
+            leased = transfer.open_pieces.get(piece) or transfer.progress.begin(piece, feed)
             if leased is not None and leased.free:
                 return leased
     if transfer.in_order:
         found = _in_order(transfer, feed, pieces)
         if found is not None or transfer.window_is_hard:
             return found
-    for opened in list(transfer.orphans.values()):
+    for opened in list(transfer.progress.orphans.values()):
         if not opened.free or not (pieces is None or opened.piece in pieces):
             continue
         if usable(transfer, feed, opened):
-            transfer.adopt(opened, feed)
+            transfer.progress.adopt(opened, feed)
             return opened
         if opened.solo and may_take(transfer, feed, opened.piece):
-            transfer.disown(opened)  # pushed by one who promised nothing: begun anew
-            return transfer.begin(opened.piece, feed)
-    if transfer.has_room:
+            transfer.progress.disown(opened)  # pushed by one who promised nothing: begun anew
+            return transfer.progress.begin(opened.piece, feed)
+    if transfer.progress.has_room:
         piece_or_none = transfer.picker.pick(
             feed.has,
             transfer.rng,
@@ -73,7 +73,7 @@ def choose(transfer: Transfer, feed: TransferFeed, pieces: Bitfield | None) -> O
             within=pieces,
         )
         if piece_or_none is not None:
-            return transfer.begin(piece_or_none, feed)
+            return transfer.progress.begin(piece_or_none, feed)
     return _shared(transfer, feed, pieces)
 
 
@@ -99,10 +99,10 @@ def _in_order(transfer: Transfer, feed: TransferFeed, pieces: Bitfield | None) -
         if opened is not None:
             if opened.free and usable(transfer, feed, opened):
                 if opened.owner is None:
-                    transfer.adopt(opened, feed)
+                    transfer.progress.adopt(opened, feed)
                 return opened
         elif piece in transfer.picker.candidates and transfer.allows(feed, piece):
-            return transfer.begin(piece, feed) if transfer.has_room else None
+            return transfer.progress.begin(piece, feed) if transfer.progress.has_room else None
     return None
 
 
@@ -110,13 +110,13 @@ def endgame(
     transfer: Transfer, feed: TransferFeed, limit_bytes: int, pieces: Bitfield | None
 ) -> list[tuple[Open, int]]:
     """Blocks of which this source may bring a second copy, those of slow sources first."""
-    if feed.suspected or not transfer.all_asked():
+    if feed.suspected or not transfer.progress.all_asked():
         return []
     now = transfer.host.time()
     rows: list[tuple[float, Open, int]] = []
-    for piece in transfer.leases_of_others(feed):
+    for piece in transfer.leasing.of_others(feed):
         if piece in feed.has and piece not in transfer.open_pieces:
-            transfer.begin(piece, transfer.leases.holder(piece))
+            transfer.progress.begin(piece, transfer.leases.holder(piece))
     for opened in transfer.open_pieces.values():
         if opened.solo or opened.piece not in feed.has:
             continue

@@ -207,7 +207,7 @@ class TransferFeed:
         if opened.owner is not self or self._transfer.leases.holder(opened.piece) is self:
             return
         if not self.fetches(opened):
-            self._transfer.disown(opened)
+            self._transfer.progress.disown(opened)
 
     def fetches(self, opened: Open) -> bool:
         """Has it reserved any block of this piece?"""
@@ -274,7 +274,7 @@ class TransferFeed:
                 return None
         if piece in transfer.have or transfer.intake.holds(piece):
             return self.count_duplicate(length)
-        opened = transfer.open_pieces.get(piece) or transfer.open_unasked(piece, self)
+        opened = transfer.open_pieces.get(piece) or transfer.progress.open_unasked(piece, self)
         if opened is None:
             return self.count_refused(length)
         return self._hold(opened, begin, part)
@@ -346,12 +346,12 @@ class TransferFeed:
     def lease(self, pieces: Sequence[int], seconds: float) -> list[int]:
         if not self.live:
             return []
-        return [piece for piece in pieces if self._transfer.claim(piece, self, seconds)]
+        return [piece for piece in pieces if self._transfer.leasing.claim(piece, self, seconds)]
 
     def give_lease_back(self, pieces: Sequence[int]) -> None:
         for piece in pieces:
             if self._transfer.leases.holder(piece) is self:
-                self._transfer.end_lease(piece)
+                self._transfer.leasing.end(piece)
 
     # -- leaving ------------------------------------------------------------------------
 
@@ -367,9 +367,9 @@ class TransferFeed:
         self.live = False
         self.give_lease_back(self._transfer.leases.of(self))
         self.give_back_all()
-        for opened in list(self._transfer.orphans.values()):
+        for opened in list(self._transfer.progress.orphans.values()):
             if opened.owner is self:
-                self._transfer.disown(opened)
+                self._transfer.progress.disown(opened)
 
     # -- accounting ---------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from spinney.content.evidence import Evidence, Record, cut, fingerprint, judge
 from spinney.content.openpiece import OpenPiece
-from spinney.errors import StorageError
+from spinney.errors import SpinneyError
 
 if TYPE_CHECKING:
     from spinney.content.feed import TransferFeed
@@ -60,7 +60,7 @@ class Intake:
     def add(self, opened: Open) -> None:
         """All bytes of a piece are here."""
         del self._transfer.open_pieces[opened.piece]
-        self._transfer.orphans.pop(opened.piece, None)
+        self._transfer.progress.orphans.pop(opened.piece, None)
         self._held[opened.piece] = opened
         self._queue.append(opened)
         self.waiting_bytes += opened.length
@@ -86,7 +86,7 @@ class Intake:
                 batch.append(self._queue.popleft())
             try:
                 outcomes = await transfer.host.work(self._job, batch)
-            except StorageError as error:
+            except SpinneyError as error:
                 for opened in batch:
                     del self._held[opened.piece]
                     self.waiting_bytes -= opened.length
@@ -100,8 +100,8 @@ class Intake:
                 else:
                     self.reject(opened, outcome.prints)
             try:
-                await transfer.finish_files()
-            except StorageError as error:
+                await transfer.selection.finish_files()
+            except SpinneyError as error:
                 transfer.fail(error)
                 return
             transfer.changed()
@@ -148,7 +148,7 @@ class Intake:
         transfer, piece = self._transfer, opened.piece
         segments = opened.segments()
         keys = dict.fromkeys(feed.source.peer_key for _, _, feed in segments)
-        transfer.reopen(opened)
+        transfer.progress.reopen(opened)
         if len(keys) == 1:
             for start, end, feed in segments:
                 feed.count_bad(end - start)

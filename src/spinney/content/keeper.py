@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from spinney.content.pieces import Bitfield
 from spinney.content.resume import ResumeRecord
-from spinney.errors import StorageError
+from spinney.errors import SpinneyError
 
 if TYPE_CHECKING:
     from spinney.content.transfer import Transfer
@@ -50,7 +50,7 @@ class Keeper:
                 pass
             try:
                 await self.keep()
-            except StorageError as error:
+            except SpinneyError as error:
                 self._transfer.fail(error)
                 return
 
@@ -61,7 +61,7 @@ class Keeper:
         self._enough.clear()
         try:
             await transfer.host.work(self._job, fresh, clean)
-        except StorageError:
+        except SpinneyError:
             self._fresh = fresh + self._fresh  # not durable: never marked
             raise
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from spinney.content.descriptor import Descriptor
 from spinney.content.handles import Handles
 from spinney.content.layout import Layout
-from spinney.errors import StorageError
+from spinney.errors import SpinneyError, StorageError
 from spinney.net.host import File
 
 if TYPE_CHECKING:
@@ -123,9 +123,9 @@ class Pouring:
             spans = transfer.sink.layout.spans(self.next * transfer.piece_length, len(data))
             try:
                 for span in spans:
-                    if transfer.file_wanted(span.file):
+                    if transfer.selection.file_wanted(span.file):
                         await transfer.sink.put(data[span.at : span.at + span.length])
-            except StorageError as error:
+            except SpinneyError as error:
                 transfer.fail(error)
                 return
             del self._ready[self.next]

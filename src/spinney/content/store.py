@@ -93,6 +93,9 @@ class FolderStore:
         self._place: list[str | None] = [None] * len(self.finals)
         self._stamps: list[tuple[int, int]] = [(-1, 0)] * len(self.finals)
         self._baseline: list[FileInfo | None] = [None] * len(self.finals)
+        self._leftover: list[str] = []
+        self._begun = False
+        """Was this content begun here before (a record was found)?"""
         self._writer = Handles(self._open_for_writing)
         self._reader = Handles(self._open_for_reading)
         self.paths = [self._path(final) for final in self.finals]
@@ -140,21 +143,34 @@ class FolderStore:
                 continue
             if info.kind != "file":
                 raise UnsafeNameError(f"{self._path(name)} is a {info.kind}, not a file: remove it")
+            if self._place[number] is not None:  # a rename that a power cut tore in two
+                self._leftover.append(name)
+                continue
             self._place[number] = name
             self._stamps[number] = (info.size_bytes, info.modified_ns)
-            return
 
     def load(self) -> bytes | None:
         try:
             file = self._storage.open(self._record, "read", beneath=self.folder)
         except NotFoundError:
             return None
+        self._begun = True
         try:
             return file.read(0, min(file.size(), LIMITS.length_bytes))
         finally:
             file.close()
 
     def save(self, record: bytes) -> None:
+        try:
+            self._save(record)
+        except DiskFullError:
+            # An older record would make the next start forget what was verified since: with
+            # none it checks everything.
+            self._storage.remove(self._path(self._record + "~"))
+            self._storage.remove(self._path(self._record))
+            raise
+
+    def _save(self, record: bytes) -> None:
         fresh = self._record + "~"
         file = self._storage.open(fresh, "create", beneath=self.folder)
         try:
@@ -182,6 +198,8 @@ class FolderStore:
             for number, part in enumerate(self._parts):
                 if self._place[number] == part:  # a file that was not wanted, in part
                     self._storage.remove(self._path(part))
+            for name in self._leftover if self._begun else ():
+                self._storage.remove(self._path(name))
             self._storage.remove(self._path(self._record))
             self._storage.remove(self._path(self._record + "~"))
             self._storage.remove(self._path(self._lock_name))
@@ -198,12 +216,11 @@ class FolderStore:
     def adopt(self, good: Sequence[bool]) -> None:
         for number, ours in enumerate(good):
             size = self._stamps[number][0]
-            if self._place[number] != self.finals[number] or ours or self._overwrite:
-                continue
-            if size > 0:
+            if size > 0 and not ours and not self._overwrite:
+                place = self._path(self._place[number] or "")
                 raise NotWritableError(
-                    f"{self.paths[number]} exists and is something else: move it away, or choose "
-                    "another folder with -o"
+                    f"{place} exists and is something else: move it away, or choose another "
+                    "folder with -o"
                 )
 
     # -- writing ------------------------------------------------------------------------

@@ -11,22 +11,23 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from spinney.content.cache import SpanCache
-from spinney.content.checking import Progress, check_pieces
+from spinney.content.checking import Progress
 from spinney.content.descriptor import Descriptor
-from spinney.content.evidence import cut, fingerprint
 from spinney.content.feed import Open, TransferFeed
 from spinney.content.intake import Intake
 from spinney.content.keeper import Keeper
-from spinney.content.leases import Leases
-from spinney.content.openpiece import BLOCK_BYTES, OpenPiece
-from spinney.content.picker import DEFAULT_PRIORITY, Picker
+from spinney.content.leasing import Leasing
+from spinney.content.openpiece import BLOCK_BYTES
+from spinney.content.picker import Picker
 from spinney.content.pieces import Bitfield
 from spinney.content.pipe import Pouring
-from spinney.content.resume import decode_record
+from spinney.content.progress import MIN_OPEN_PIECES, InProgress
+from spinney.content.reading import Reading
+from spinney.content.selection import Selection
 from spinney.content.sinks import Sink
 from spinney.content.source import Feed, Policy, Source, TransferLike
-from spinney.errors import ChangedFileError, DiskFullError, StorageError
+from spinney.content.takeover import make_room, take_over
+from spinney.errors import DiskFullError, SpinneyError
 from spinney.events import SourceBytes
 from spinney.net.host import Host
 
@@ -41,13 +42,8 @@ __all__ = [
     "TransferLike",
 ]
 
-MIN_OPEN_PIECES = 8
 MAX_BLAMED_KEYS = 4096
 """Addresses remembered as liars for one transfer; the oldest are forgotten."""
-ENDGAME_TICK_S = 0.5
-"""How often idle sources are asked again during the endgame (rates change)."""
-SAMPLE_BYTES = 64 << 20
-"""Checked on resume after a kill, of what is marked done: enough to notice other files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,40 +104,34 @@ class Transfer:
         self.needed = Bitfield(count, full=True)
         """Wanted and not verified."""
         self.picker = Picker(count)
-        self.leases: Leases[TransferFeed] = Leases()
         self.feeds: dict[TransferFeed, None] = {}
-        self.open_pieces: dict[int, Open] = {}
-        self.orphans: dict[int, Open] = {}
-        """Pieces in progress that nobody is fetching."""
+        self.progress = InProgress(self)
+        self.open_pieces = self.progress.open_pieces
+        self.leasing = Leasing(self)
+        self.leases = self.leasing.leases
+        self.selection = Selection(self)
+        self.reading = Reading(self)
+        self.cache = self.reading.cache
         self.intake = Intake(self)
         self.keeper = Keeper(self)
         self.pouring = Pouring(self)
-        self.cache = SpanCache(self.piece_length, settings.cache_bytes)
         self.running = False
-        self.failure: StorageError | None = None
+        self.failure: SpinneyError | None = None
         self.changes = 0
         """Counts whatever may give an idle source something to do."""
         self._policy: Policy = policy or _Everything()
         self._free_policy = policy is None
         self.blocks_per_piece = max(1, -(-self.piece_length // BLOCK_BYTES))
-        self._max_open = max(MIN_OPEN_PIECES, settings.open_bytes // max(1, self.piece_length))
         self._tallies: dict[str, Tally] = {}
         self._blamed: dict[str, None] = {}
         self._starved: dict[TransferFeed, None] = {}
         self._wake_handle: asyncio.Handle | None = None
-        self._lease_timer: asyncio.TimerHandle | None = None
-        self._endgame = False
-        self._file_priority = [DEFAULT_PRIORITY] * len(descriptor.files)
-        self._finished: dict[int, None] = {}
-        self._file_left = [len(sink.layout.pieces_of(n)) for n in range(len(descriptor.files))]
-        self._to_finish: list[int] = []
-        self._left_bytes = descriptor.total_bytes
         self._next_in_order = 0
         self._completed = False
         self._on_complete: list[Callable[[], None]] = []
-        self._on_failure: list[Callable[[StorageError], None]] = []
-        self._reads: dict[tuple[int, int], asyncio.Task[memoryview]] = {}
-        self._read_lock = asyncio.Lock()
+        self._on_failure: list[Callable[[SpinneyError], None]] = []
+        self._naming: asyncio.Task[None] | None = None
+        self._closed = False
 
     # -- life ---------------------------------------------------------------------------
 
@@ -155,9 +145,11 @@ class Transfer:
         """
         await self.host.work(self.sink.open)
         try:
-            await self._take_over(check, trust, progress)
-            await self._make_room()
-            await self.finish_files()
+            await take_over(self, check, trust, progress)
+            await make_room(self)
+            if self.sink.writable and not self.complete:
+                await self.keeper.keep()  # from now on what lies here is known to be ours
+            await self.selection.finish_files()
         except BaseException:
             await self.host.work(self._close_sink, False)
             raise
@@ -165,81 +157,24 @@ class Transfer:
         self.check_complete()
         self.changed()
 
-    async def _take_over(self, check: bool, trust: bool, progress: Progress | None) -> None:
-        count = self.descriptor.piece_count
-        good = Bitfield(count, full=trust)
-        data = None if trust else await self.host.work(self.sink.load)
-        record = None if data is None else decode_record(data, self.infohash, count)
-        if not trust:
-            fits = False
-            if record is not None and not check:
-                files = range(len(self.descriptor.files))
-                fits = record.fits(await self.host.work(self.sink.stamps, files))
-                if fits and not record.clean:
-                    fits = await self._sample(record.pieces)
-            if fits and record is not None:
-                good = record.pieces
-            else:
-                good = await self._check(range(count), progress)
-        layout = self.sink.layout
-        ours = [
-            record is not None or any(piece in good for piece in layout.pieces_of(number))
-            for number in range(len(self.descriptor.files))
-        ]
-        await self.host.work(self.sink.adopt, ours)
-        for piece in good:
-            self.keeper.durable.add(piece)
-            self._mark(piece)
-        zeros = [] if layout.solid else list(self.needed)
-        zeros = [piece for piece in zeros if not layout.content_bytes(*self._extent(piece))]
-        for piece in zeros:  # nothing but padding: known, not fetched
-            if self.descriptor.check_piece(piece, bytes(self.descriptor.piece_bytes(piece))):
-                self._mark(piece)
-        for number, entry in enumerate(self.descriptor.files):
-            if not entry.length and self._file_priority[number]:
-                self._to_finish.append(number)
-
-    async def _check(self, pieces: range | list[int], progress: Progress | None) -> Bitfield:
-        try:
-            return await check_pieces(self.host, self.descriptor, self.sink, pieces, progress)
-        except* StorageError as group:
-            raise next(iter(group.exceptions)) from None
-
-    async def _sample(self, pieces: Bitfield) -> bool:
-        """After a kill the files may have changed since they were noted: look at some."""
-        marked = list(pieces)
-        number = min(len(marked), max(1, SAMPLE_BYTES // max(1, self.piece_length)))
-        chosen = sorted(self.rng.sample(marked, number)) if marked else []
-        good = await self._check(chosen, None)
-        return good.count == len(chosen)
-
-    async def _make_room(self) -> None:
-        if not self.sink.writable or not self._left_bytes:
-            return
-        wanted = [n for n, rank in enumerate(self._file_priority) if rank and self._file_left[n]]
-        free = await self.host.work(self.sink.free_bytes)
-        if free is not None and free < self._left_bytes:
-            raise DiskFullError(
-                f"{self._left_bytes:,} bytes are needed and {free:,} are free: make room, or "
-                "choose another folder with -o"
-            )
-        await self.host.work(self.sink.reserve, wanted)
-
     async def close(self) -> None:
         """Verifies and writes what is whole, syncs, saves the resume record and lets go."""
-        if not self.running and self.failure is None:
+        if self._closed or (not self.running and self.failure is None):
             return
+        self._closed = True
         await self.intake.drain()
+        if self._naming is not None:
+            await self._naming
         self.running = False
-        for timer in (self._wake_handle, self._lease_timer):
-            if timer is not None:
-                timer.cancel()
+        self.leasing.stop()
+        if self._wake_handle is not None:
+            self._wake_handle.cancel()
         await self.keeper.stop()
         try:
             await self.pouring.stop()
             if self.sink.writable and not self.sink.in_order:
                 await self.keeper.keep(clean=True)
-        except StorageError as error:
+        except SpinneyError as error:
             if self.failure is None:
                 self.failure = error
                 raise
@@ -250,9 +185,14 @@ class Transfer:
     def _close_sink(self, done: bool) -> None:
         self.sink.close(done=done)
 
-    def fail(self, error: StorageError) -> None:
+    def fail(self, error: SpinneyError) -> None:
         """The disk failed: nothing more is asked for or taken; what is verified stays."""
         if self.failure is None:
+            if isinstance(error, DiskFullError):
+                error = DiskFullError(
+                    f"the disk is full ({error}): make room, then run the same command again; "
+                    "what is verified is kept"
+                )
             self.failure = error
             self.running = False
             for callback in list(self._on_failure):
@@ -266,7 +206,7 @@ class Transfer:
 
     @property
     def left_bytes(self) -> int:
-        return self._left_bytes
+        return self.selection.left_bytes
 
     def readable(self, piece: int) -> bool:
         """Can a verified piece be served?  Always, but for an output that keeps nothing: then
@@ -285,7 +225,7 @@ class Transfer:
         else:
             self._on_complete.append(callback)
 
-    def on_failure(self, callback: Callable[[StorageError], None]) -> None:
+    def on_failure(self, callback: Callable[[SpinneyError], None]) -> None:
         """Called once if the disk fails; the transfer has stopped then."""
         self._on_failure.append(callback)
 
@@ -345,13 +285,9 @@ class Transfer:
         """More waits for hash and disk than may: everybody waits."""
         return self.intake.waiting_bytes > self.settings.waiting_bytes
 
-    @property
-    def has_room(self) -> bool:
-        return len(self.open_pieces) + len(self.intake) < self._max_open
-
     # -- pieces in progress -------------------------------------------------------------
 
-    def _extent(self, piece: int) -> tuple[int, int]:
+    def extent(self, piece: int) -> tuple[int, int]:
         return piece * self.piece_length, self.descriptor.piece_bytes(piece)
 
     def parts(self, offset: int, length: int) -> Iterator[tuple[int, int, int]]:
@@ -362,145 +298,6 @@ class Transfer:
             stop = min(self.piece_length, begin + end - offset)
             yield piece, begin, stop
             offset += stop - begin
-
-    def begin(self, piece: int, owner: TransferFeed | None) -> Open | None:
-        """Opens a piece for an owner, if there is room."""
-        if not self.has_room:
-            return None
-        offset, length = self._extent(piece)
-        opened: Open = OpenPiece(
-            piece,
-            offset,
-            length,
-            piece * self.blocks_per_piece,
-            self.cache.take_buffer(),
-            self.sink.layout.padding(offset, length),
-        )
-        self.picker.withdraw(piece)
-        self.open_pieces[piece] = opened
-        opened.solo = piece in self.intake.evidence
-        if owner is None:
-            self.orphans[piece] = opened
-        else:
-            self.adopt(opened, owner)
-        return opened
-
-    def open_unasked(self, piece: int, feed: TransferFeed) -> Open | None:
-        """A piece begun by bytes that nobody asked for; None if they are not wanted here."""
-        if piece not in self.needed or self.congested:
-            return None
-        if self.in_order and self.window_is_hard and piece not in self.window():
-            return None
-        return self.begin(piece, self.leases.holder(piece))
-
-    def adopt(self, opened: Open, feed: TransferFeed) -> None:
-        """`feed` fetches this piece from now on."""
-        opened.owner = feed
-        opened.solo = opened.solo or bool(feed.suspected)
-        feed.working[opened.piece] = opened
-        self.orphans.pop(opened.piece, None)
-
-    def disown(self, opened: Open) -> None:
-        """Its owner fetches it no more."""
-        opened.owner = None
-        if self.open_pieces.get(opened.piece) is not opened:
-            return
-        if opened.solo:
-            self._abandon(opened)
-        elif opened.untouched:
-            self.reopen(opened)
-        else:
-            self.orphans[opened.piece] = opened
-        self.changed()
-
-    def _abandon(self, opened: Open) -> None:
-        """An attempt that had to be one sender's alone has ended early: as evidence it stays."""
-        assert opened.asked_of_nobody(), "whole pieces alone"
-        segments = opened.segments()
-        prints = [fingerprint(opened.view[a:b]) for a, b, _ in cut(segments)]
-        self.reopen(opened)
-        if segments:
-            self.intake.keep(opened.piece, segments, prints)
-
-    def reopen(self, opened: Open) -> None:
-        """The piece must be begun anew."""
-        self.open_pieces.pop(opened.piece, None)
-        self.orphans.pop(opened.piece, None)
-        opened.owner = None
-        opened.view.release()
-        self.cache.recycle(opened.buffer)
-        if self.leases.holder(opened.piece) is None and opened.piece in self.needed:
-            self.picker.offer(opened.piece)
-        self.changed()
-
-    def all_asked(self) -> bool:
-        """Is every wanted block that anybody has asked for?  Then the endgame is on."""
-        on = not self.picker.reachable() and not any(
-            opened.free and self.leases.holder(piece) is None
-            for piece, opened in self.open_pieces.items()
-        )
-        if on and not self._endgame and self.running and self.needed.count:
-            asyncio.get_running_loop().call_later(ENDGAME_TICK_S, self._endgame_tick)
-            self._endgame = True
-            self.changed()
-        return on
-
-    def _endgame_tick(self) -> None:
-        self._endgame = False
-        if self.running:
-            self.changed()
-
-    # -- leases -------------------------------------------------------------------------
-
-    def claim(self, piece: int, feed: TransferFeed, seconds: float) -> bool:
-        """A lease on a piece that is wanted and that no other source is fetching."""
-        if not 0 <= piece < self.needed.size or piece not in self.needed:
-            return False
-        opened, holder = self.open_pieces.get(piece), self.leases.holder(piece)
-        if self.intake.holds(piece) or (opened is not None and opened.owner not in (None, feed)):
-            return False
-        if opened is not None and opened.owner is None and not opened.untouched:
-            if opened.solo or feed.suspected:
-                return False
-        if holder is None and opened is None:
-            closed = sum(1 for each in self.leases if each not in self.open_pieces)
-            if closed + len(self.open_pieces) + len(self.intake) >= self._max_open:
-                return False
-        if not self.leases.claim(piece, feed, seconds, self.host.time()):
-            return False
-        self.picker.withdraw(piece)
-        if opened is not None and opened.owner is None:
-            self.adopt(opened, feed)
-        self._watch_leases()
-        return True
-
-    def leases_of_others(self, feed: TransferFeed) -> list[int]:
-        return [piece for piece in self.leases if self.leases.holder(piece) is not feed]
-
-    def end_lease(self, piece: int) -> None:
-        holder = self.leases.end(piece)
-        opened = self.open_pieces.get(piece)
-        if opened is None:
-            if piece in self.needed and not self.intake.holds(piece):
-                self.picker.offer(piece)
-        elif holder is not None and opened.owner is holder and not holder.fetches(opened):
-            self.disown(opened)
-        self.changed()
-
-    def _watch_leases(self) -> None:
-        end = self.leases.next_end()
-        if self._lease_timer is not None:
-            self._lease_timer.cancel()
-            self._lease_timer = None
-        if end is not None:
-            delay = max(0.0, end - self.host.time())
-            self._lease_timer = asyncio.get_running_loop().call_later(delay, self._leases_ended)
-
-    def _leases_ended(self) -> None:
-        self._lease_timer = None
-        for piece in self.leases.expired(self.host.time()):
-            self.end_lease(piece)
-        self._watch_leases()
 
     # -- blame --------------------------------------------------------------------------
 
@@ -525,7 +322,7 @@ class Transfer:
                 for opened in list(self.open_pieces.values()):
                     each.count_refused(opened.drop(each))
                     if opened.owner is None and opened.free:
-                        self.orphans[opened.piece] = opened
+                        self.progress.orphans[opened.piece] = opened
         self.changed()
 
     # -- verified -----------------------------------------------------------------------
@@ -533,7 +330,7 @@ class Transfer:
     def verified(self, opened: Open) -> None:
         """A piece passed and was written."""
         piece = opened.piece
-        self._mark(piece)
+        self.selection.mark(piece)
         opened.view.release()
         if self.sink.in_order:
             self.pouring.add(piece, memoryview(opened.buffer)[: opened.length])
@@ -541,34 +338,10 @@ class Transfer:
         if self.sink.writable and not self.sink.in_order:
             self.keeper.written(piece, opened.length)
         if self.leases.holder(piece) is not None:
-            self.end_lease(piece)
+            self.leasing.end(piece)
         for feed in list(self.feeds):
             if not feed.left:
                 feed.source.piece_verified(piece)
-
-    def _mark(self, piece: int) -> None:
-        if not self.have.add(piece):
-            return
-        self.picker.verified(piece)
-        layout, extent = self.sink.layout, self._extent(piece)
-        if self.needed.discard(piece):
-            self._left_bytes -= layout.content_bytes(*extent)
-            for feed in self.feeds:
-                if piece in feed.has:
-                    feed.missing -= 1
-        for span in layout.spans(*extent):
-            self._file_left[span.file] -= 1
-            if not self._file_left[span.file] and self._file_priority[span.file]:
-                self._to_finish.append(span.file)
-
-    async def finish_files(self) -> None:
-        """Gives whole files their names; then, if all are, tells that it is complete."""
-        files, self._to_finish = self._to_finish, []
-        if files and self.sink.writable and not self.sink.in_order:
-            self._finished.update(dict.fromkeys(files))
-            await self.host.work(self.sink.finish, files)
-        if self.running:
-            self.check_complete()
 
     def check_complete(self, *, poured: bool = False) -> None:
         """Tells, once, that everything wanted is verified and named (or poured)."""
@@ -606,115 +379,21 @@ class Transfer:
 
         A piece has the highest priority of the files that it holds bytes of.
         """
-        layout, rows = self.sink.layout, self._file_priority
-        for number, priority in priorities.items():
-            assert 0 <= priority <= 7, "priorities are 0 to 7"
-            rows[number] = priority
-        fresh = bytearray(self.needed.size)
-        for number, priority in enumerate(rows):
-            for piece in layout.pieces_of(number):
-                fresh[piece] = max(fresh[piece], priority)
-        for piece, priority in enumerate(fresh):
-            if priority != self.picker.priority[piece]:
-                self._prioritise(piece, priority)
-        for number, priority in enumerate(rows):
-            if priority and not self._file_left[number] and number not in self._finished:
-                self._to_finish.append(number)
-        for feed in self.feeds:
-            feed.recount()
+        self.selection.select(priorities)
         self._completed = self._completed and self.complete
-        self.changed()
+        if self.running:
+            self._naming = asyncio.get_running_loop().create_task(self._name_files())
 
-    def _prioritise(self, piece: int, priority: int) -> None:
-        content = self.sink.layout.content_bytes(*self._extent(piece))
-        self.picker.set_priority(piece, priority)
-        if piece in self.have:
-            return
-        if not priority:
-            if self.needed.discard(piece):
-                self._left_bytes -= content
-            opened = self.open_pieces.get(piece)
-            if opened is not None:
-                self._drop_unwanted(opened)
-            self.picker.withdraw(piece)
-        elif self.needed.add(piece):
-            self._left_bytes += content
-            if not self.intake.holds(piece) and self.leases.holder(piece) is None:
-                self.picker.offer(piece)
-
-    def file_wanted(self, number: int) -> bool:
-        return self._file_priority[number] > 0
-
-    def _drop_unwanted(self, opened: Open) -> None:
-        """A piece in progress is not wanted any more: what came of it is refused."""
-        lost = [
-            (feed, *feed.lose(opened, block))
-            for block, askers in enumerate(opened.askers)
-            for feed in askers
-        ]
-        for start, end, feed in opened.segments():
-            feed.count_refused(end - start)
-        self.reopen(opened)
-        for feed, offset, length in lost:
-            feed.source.cancelled(offset, length)
+    async def _name_files(self) -> None:
+        try:
+            await self.selection.finish_files()
+        except SpinneyError as error:
+            self.fail(error)
 
     # -- reading ------------------------------------------------------------------------
 
     def cached(self, offset: int, length: int) -> memoryview | None:
-        piece, begin = divmod(offset, self.piece_length)
-        return self.cache.get(piece, begin, length)
+        return self.reading.cached(offset, length)
 
     async def read(self, offset: int, length: int) -> memoryview:
-        view = self.cached(offset, length)
-        if view is not None:
-            return view
-        whole = bytearray()
-        for piece, begin, end in self.parts(offset, length):
-            assert piece in self.have, "only verified bytes are read"
-            while begin < end:
-                start, size = self.cache.span_of(piece, begin, self.descriptor.piece_bytes(piece))
-                stop = min(end, start + size)
-                part = self.cache.get(piece, begin, stop - begin)
-                if part is None:
-                    span = await self._span(piece, start, size)
-                    part = span[begin - start : stop - start]
-                if len(part) == length:
-                    return part
-                whole += part
-                begin = stop
-        return memoryview(whole).toreadonly()
-
-    async def _span(self, piece: int, start: int, size: int) -> memoryview:
-        """A span from disk, read once for all who wait for it."""
-        task = self._reads.get((piece, start))
-        if task is None:
-            loop = asyncio.get_running_loop()
-            task = self._reads[piece, start] = loop.create_task(self._load(piece, start, size))
-        return await asyncio.shield(task)
-
-    async def _load(self, piece: int, start: int, size: int) -> memoryview:
-        try:
-            async with self._read_lock:
-                buffer = await self.host.work(self._read_job, piece, start, size)
-        except ChangedFileError as error:
-            self.fail(error)
-            raise
-        finally:
-            del self._reads[piece, start]
-        self.cache.put(piece, start, buffer, size)
-        return memoryview(buffer)[:size].toreadonly()
-
-    def _read_job(self, piece: int, start: int, size: int) -> bytearray:
-        """In a worker.  A file that changed since its check is believed by hash only."""
-        offset, length = self._extent(piece)
-        buffer = bytearray(size)
-        self.sink.read_into(offset + start, memoryview(buffer))
-        if self.sink.doubtful(offset, length):
-            whole = memoryview(bytearray(length))
-            self.sink.read_into(offset, whole)
-            if not self.descriptor.check_piece(piece, whole):
-                raise ChangedFileError(
-                    "a shared file was changed while in use: put it back, or share it anew"
-                )
-            buffer[:] = whole[start : start + size]
-        return buffer
+        return await self.reading.read(offset, length)

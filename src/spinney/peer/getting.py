@@ -12,7 +12,7 @@ from spinney.content.descriptor import Descriptor
 from spinney.content.pipe import Write
 from spinney.content.transfer import Settings as TransferSettings
 from spinney.content.transfer import Transfer
-from spinney.errors import DescriptorError, NoPeersError
+from spinney.errors import DescriptorError, NoPeersError, NotFoundError, NotWritableError
 from spinney.events import Done, Ready
 from spinney.net.host import Address
 from spinney.net.limits import Bucket
@@ -103,7 +103,14 @@ class Getting(SwarmMoving[Done]):
             wanted = set(self._selection)
             transfer.select({n: 4 if n in wanted else 0 for n in range(len(descriptor.files))})
         self._state = "checking"
-        await transfer.start(progress=self._on_preparing)
+        try:
+            await transfer.start(progress=self._on_preparing)
+        except (NotFoundError, NotWritableError) as error:
+            if "-o" in str(error):
+                raise
+            raise NotWritableError(
+                f"cannot write to {output.path}: {error}; choose another place with -o"
+            ) from error
         self._state = "downloading"
         self._attend(transfer)
         self.require_swarm().begin(transfer, descriptor.info_bytes)

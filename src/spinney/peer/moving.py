@@ -48,12 +48,9 @@ class SwarmMoving(Moving[R]):
         """How far it is, now."""
         swarm, transfer, descriptor = self._swarm, self._transfer, self._descriptor
         now = self._host.time()
-        total = descriptor.total_bytes if descriptor is not None else None
+        total = self._wanted_bytes(descriptor) if descriptor is not None else None
         wanted_left = transfer.left_bytes if transfer is not None else None
-        have = 0
-        if descriptor is not None and transfer is not None:
-            total = self._wanted_bytes(descriptor)
-            have = max(0, total - transfer.left_bytes)
+        have = max(0, total - wanted_left) if total and wanted_left is not None else 0
         state = swarm.status() if swarm is not None else None
         down = self._down.measure(now, state.downloaded_bytes if state else 0)
         up = self._up.measure(now, state.uploaded_bytes if state else 0)

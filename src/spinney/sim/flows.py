@@ -133,25 +133,35 @@ class Flow:
                 self.lines[0].enter(self, 0)
             return
         while self.buffered and self.in_flight < self.window and not self.blocked:
-            chunk = self._cut(FREE_CHUNK_BYTES)
+            limit = LARGEST_CHUNK_BYTES if self.lines else FREE_CHUNK_BYTES
+            chunk = self._cut(min(limit, self.window - self.in_flight))
             self.in_flight += len(chunk)
             self.sent += len(chunk)
             self._cross(chunk)
 
     def take(self, stage: int, limit: int) -> bytes:
         """The next chunk for a line: from the buffer at the first, from its queue later."""
-        if stage:
-            queue = self.queues[stage]
-            return queue.popleft() if queue else b""
+        if stage or not self.ups:
+            return self._take_queued(self.queues[stage], limit)
         if self.blocked or self.in_flight >= self.window:
             return b""
-        chunk = self._cut(limit)
+        chunk = self._cut(min(limit, self.window - self.in_flight))
         self.in_flight += len(chunk)
         self.sent += len(chunk)
         return chunk
 
+    @staticmethod
+    def _take_queued(queue: deque[bytes], limit: int) -> bytes:
+        if not queue:
+            return b""
+        head = queue[0]
+        if len(head) <= limit:
+            return bytes(queue.popleft())
+        queue[0] = _later(head, limit)
+        return bytes(head[:limit])
+
     def has_more(self, stage: int) -> bool:
-        if stage:
+        if stage or not self.ups:
             return bool(self.queues[stage])
         return bool(self.buffered) and self.in_flight < self.window and not self.blocked
 

@@ -17,6 +17,7 @@ import contextvars
 import gc
 import itertools
 import traceback
+import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from heapq import heappop, heappush
@@ -124,6 +125,7 @@ class SimLoop(Refusing):
         self.fail_on_error = True
         self.collects = True
         self._spells = 0
+        self._rounds = 0
         self.housekeeping: list[Callable[[], object]] = []
         self._ready: deque[Any] = deque()
         self._keys: list[int] = []
@@ -134,7 +136,8 @@ class SimLoop(Refusing):
         self._closed = False
         self._handler: Callable[[SimLoop, dict[str, Any]], object] | None = None
         self._task_factory: Any = None
-        self._generators: dict[int, Any] = {}
+        self._generators: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._generators_made = 0
         self._inherit = contextvars.copy_context
 
     # --- scheduling -------------------------------------------------------------------
@@ -320,7 +323,7 @@ class SimLoop(Refusing):
         pop = heappop
         popleft = ready.popleft
         left = budget
-        rounds = 0
+        rounds = self._rounds
         try:
             while left > 0:
                 while ready:
@@ -357,6 +360,7 @@ class SimLoop(Refusing):
             return False
         finally:
             self.events += budget - left
+            self._rounds = rounds
 
     def _load(self) -> bool:
         """Makes the earliest bucket the heap; False if there is none."""
@@ -414,7 +418,7 @@ class SimLoop(Refusing):
         self._ready.clear()
 
     async def shutdown_asyncgens(self) -> None:
-        for generator in list(self._generators.values()):
+        for _, generator in sorted(self._generators.items()):
             await generator.aclose()
         self._generators.clear()
 
@@ -422,10 +426,10 @@ class SimLoop(Refusing):
         """There is no executor."""
 
     def _first_iteration(self, generator: Any) -> None:
-        self._generators[id(generator)] = generator
+        self._generators_made += 1
+        self._generators[self._generators_made] = generator
 
     def _last_reference(self, generator: Any) -> None:
-        self._generators.pop(id(generator), None)
         if not self._closed:
             self.create_task(generator.aclose())
 

@@ -73,8 +73,8 @@ class Nat:
         outside.attach(self.outer)
         gateway = inside.next_address(False)
         self.inner = Attachment(self, inside, "lan", 2, ((gateway, 24),), None)
-        inside.attach(self.inner)
         inside.nat = self
+        inside.attach(self.inner)
         self._by_inner: dict[tuple[object, ...], Mapping] = {}
         self._by_port: dict[tuple[Transport, int], Mapping] = {}
         self._next_port = FIRST_PORT + world.rng_for(f"nat {name}").randrange(10_000)

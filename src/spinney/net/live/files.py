@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import sys
@@ -11,29 +12,55 @@ from collections.abc import Sequence
 
 from spinney.errors import StorageError
 from spinney.net.host import Buffer
-from spinney.net.live.disk_errors import in_our_words, storage_error
+from spinney.net.live.disk_errors import storage_error
 
 BUFFERS_AT_ONCE = 1_000
 """`pwritev` takes at most IOV_MAX = 1,024."""
 
 
 class LiveFile:
-    """An open file.  Calls may come from several threads; each names its offset."""
+    """An open file.  Calls may come from several threads; each names its offset.
+
+    The descriptor is given back when the last call that uses it has returned: the system
+    gives the same number to the next file that anybody opens, and a worker that still writes
+    to a file closed meanwhile would write into that one.
+    """
 
     def __init__(self, descriptor: int, path: str) -> None:
-        self._descriptor = descriptor
         self._path = path
         self._is_block = stat.S_ISBLK(os.fstat(descriptor).st_mode)
+        self._guard = threading.Lock()
+        self._users = 0
+        self._closed = False
+        self._descriptor = descriptor
 
     def __del__(self) -> None:
-        self.close()
+        if hasattr(self, "_descriptor"):
+            self.close()
+
+    def __enter__(self) -> int:
+        """The descriptor, for one call (`with self`): a generator would cost 3 µs more."""
+        with self._guard:
+            if self._closed:
+                raise StorageError(f"{self._path} is closed")
+            self._users += 1
+        return self._descriptor
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        with self._guard:
+            self._users -= 1
+            is_last = self._closed and not self._users
+        if is_last:
+            self._give_back()
+        if isinstance(error, (OSError, ValueError)):
+            raise storage_error(error, self._path) from error
 
     def read_into(self, offset: int, buffer: bytearray | memoryview) -> int:
         view = memoryview(buffer).cast("B")
         done = 0
-        with in_our_words(self._path):
+        with self as descriptor:
             while done < len(view):
-                got = self._read_some(offset + done, view[done:])
+                got = self._read_some(descriptor, offset + done, view[done:])
                 if got == 0:
                     break
                 done += got
@@ -45,15 +72,15 @@ class LiveFile:
         return bytes(buffer) if got == length else bytes(memoryview(buffer)[:got])
 
     def write(self, offset: int, buffers: Sequence[Buffer]) -> None:
-        with in_our_words(self._path):
+        with self as descriptor:
             for at in range(0, len(buffers), BUFFERS_AT_ONCE):
-                offset = self._write_all(offset, buffers[at : at + BUFFERS_AT_ONCE])
+                offset = self._write_all(descriptor, offset, buffers[at : at + BUFFERS_AT_ONCE])
 
-    def _write_all(self, offset: int, buffers: Sequence[Buffer]) -> int:
+    def _write_all(self, descriptor: int, offset: int, buffers: Sequence[Buffer]) -> int:
         """Writes them whole, however little the system takes at a time; returns the end."""
         views = [memoryview(buffer).cast("B") for buffer in buffers if len(buffer)]
         while views:
-            taken = self._write_some(offset, views)
+            taken = self._write_some(descriptor, offset, views)
             offset += taken
             while views and taken >= len(views[0]):
                 taken -= len(views.pop(0))
@@ -61,35 +88,35 @@ class LiveFile:
                 views[0] = views[0][taken:]
         return offset
 
-    def _read_some(self, offset: int, view: memoryview) -> int:
-        return os.preadv(self._descriptor, [view], offset)
+    def _read_some(self, descriptor: int, offset: int, view: memoryview) -> int:
+        return os.preadv(descriptor, [view], offset)
 
-    def _write_some(self, offset: int, views: Sequence[memoryview]) -> int:
-        return os.pwritev(self._descriptor, views, offset)
+    def _write_some(self, descriptor: int, offset: int, views: Sequence[memoryview]) -> int:
+        return os.pwritev(descriptor, views, offset)
 
     def sync(self) -> None:
-        with in_our_words(self._path):
+        with self as descriptor:
             if sys.platform == "darwin":
                 import fcntl
 
-                fcntl.fcntl(self._descriptor, fcntl.F_FULLFSYNC)  # fsync stops at the cache
+                fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # fsync stops at the cache
             elif hasattr(os, "fdatasync"):
-                os.fdatasync(self._descriptor)
+                os.fdatasync(descriptor)
             else:
-                os.fsync(self._descriptor)
+                os.fsync(descriptor)
 
     def size(self) -> int:
-        with in_our_words(self._path):
+        with self as descriptor:
             if self._is_block:
-                return os.lseek(self._descriptor, 0, os.SEEK_END)
-            return os.fstat(self._descriptor).st_size
+                return os.lseek(descriptor, 0, os.SEEK_END)
+            return os.fstat(descriptor).st_size
 
     def truncate(self, size: int) -> None:
         if self._is_block:
             self._fits_device(size)
             return
-        with in_our_words(self._path):
-            os.ftruncate(self._descriptor, size)
+        with self as descriptor:
+            os.ftruncate(descriptor, size)
 
     def allocate(self, size: int) -> None:
         """Where the file system cannot reserve room, the file only gets its size."""
@@ -98,11 +125,9 @@ class LiveFile:
             return
         if size == 0:
             return
-        with in_our_words(self._path):
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self._descriptor, 0, size)
-            elif os.fstat(self._descriptor).st_size < size:
-                os.ftruncate(self._descriptor, size)
+        with self as descriptor:
+            if not _reserve(descriptor, size) and os.fstat(descriptor).st_size < size:
+                os.ftruncate(descriptor, size)
 
     def _fits_device(self, size: int) -> None:
         room = self.size()
@@ -110,10 +135,30 @@ class LiveFile:
             raise storage_error(OSError(28, ""), f"{size:,} bytes on {self._path} ({room:,})")
 
     def close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        with self._guard:
+            if self._closed:
+                return
+            self._closed = True
+            is_last = not self._users
+        if is_last:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+
+def _reserve(descriptor: int, size: int) -> bool:
+    """False where the system or the file system cannot reserve room."""
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            return False
+        raise
+    return True
 
 
 class PlainFile(LiveFile):
@@ -123,17 +168,17 @@ class PlainFile(LiveFile):
         super().__init__(descriptor, path)
         self._turn = threading.Lock()
 
-    def _read_some(self, offset: int, view: memoryview) -> int:
+    def _read_some(self, descriptor: int, offset: int, view: memoryview) -> int:
         with self._turn:
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            data = os.read(self._descriptor, len(view))
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            data = os.read(descriptor, len(view))
         view[: len(data)] = data
         return len(data)
 
-    def _write_some(self, offset: int, views: Sequence[memoryview]) -> int:
+    def _write_some(self, descriptor: int, offset: int, views: Sequence[memoryview]) -> int:
         with self._turn:
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            return os.write(self._descriptor, views[0])
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            return os.write(descriptor, views[0])
 
     def size(self) -> int:
         with self._turn:
