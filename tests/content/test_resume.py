@@ -17,6 +17,7 @@ from spinney.content.pieces import Bitfield
 from spinney.content.resume import ResumeRecord, decode_record
 from spinney.content.store import FolderStore
 from spinney.content.transfer import Transfer
+from spinney.errors import StorageError
 from spinney.net.live.host import LiveHost
 from spinney.sim.world import World
 
@@ -185,3 +186,21 @@ def test_a_batch_is_synced_by_age_or_by_size(monkeypatch: pytest.MonkeyPatch) ->
             assert sink.events.count("save") == 2
 
         world.run(main())
+
+
+async def test_a_failed_sync_marks_nothing() -> None:
+    transfer = await in_memory(CONTENT)
+    sink: Any = transfer.sink
+    feed = transfer.attach(Script())
+    feed.saw_bitfield(everything(CONTENT))
+    give(CONTENT, feed, feed.request(64 * KIB))
+    await settle(transfer)
+    sink.fail_with = StorageError("the disk does not answer")
+    with pytest.raises(StorageError):
+        await transfer.keeper.keep()
+    assert transfer.keeper.durable.count == 0
+    sink.fail_with = None
+    await transfer.close()  # it answers again: what was written is marked after all
+    saved = decode_record(sink.record, transfer.infohash, transfer.needed.size)
+    assert saved is not None
+    assert bytes(saved.pieces) == bytes(transfer.have)
