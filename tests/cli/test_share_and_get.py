@@ -121,14 +121,24 @@ def test_a_reader_that_goes_away_is_one_clear_error(original: Path, tmp_path: Pa
         assert "went away" in words
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_same_command_resumes_after(end: int, original: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("end", "rate", "least"),
+    [
+        (signal.SIGINT, "2M", 3_000_000),
+        (signal.SIGTERM, "2M", 3_000_000),
+        # marked done, and so kept for sure, is what was synced: every five seconds
+        (signal.SIGKILL, "1M", 6_500_000),
+    ],
+)
+def test_the_same_command_resumes_after(
+    end: int, rate: str, least: int, original: Path, tmp_path: Path
+) -> None:
     original.write_bytes(os.urandom(8_000_000))
     with sharing(original, "--piece-length", "64k", cwd=tmp_path) as sharer:
         link = sharer.until("ready")["link"]
         get = ("get", link, "-o", "out", *LOCAL)
-        with Running(*get, "--down", "2M", cwd=tmp_path) as getter:
-            getter.until_some_bytes(3_000_000)
+        with Running(*get, "--down", rate, cwd=tmp_path) as getter:
+            getter.until_some_bytes(least)
             code = getter.stop(end)
         assert code == {signal.SIGKILL: -9}.get(end, 130)
         assert not (tmp_path / "out" / "original.bin").exists()

@@ -6,8 +6,8 @@ import asyncio
 from statistics import mean
 
 import pytest
-from sim.worlds import Ear
 
+from sim.worlds import Ear
 from spinney.net.host import DatagramOptions
 from spinney.sim import Constant, Exponential, Link, LogNormal, SimHost, Uniform, World
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sim.worlds import Ear, End, serve
 
+from sim.worlds import Ear, End, serve
 from spinney.errors import ConnectError
 from spinney.sim import Link, World
 from spinney.sim.nat import NatKind
@@ -89,7 +89,8 @@ def test_hole_punching_works_where_it_works_in_life(
 ) -> None:
     world = World(1)
     server = world.host("server")
-    inner = [world.host(f"h{n}", on=world.nat(f"nat{n}", kind)) for n, kind in enumerate((one, other))]
+    nats = [world.nat(f"nat{n}", kind) for n, kind in enumerate((one, other))]
+    inner = [world.host(f"h{n}", on=nat) for n, nat in enumerate(nats)]
 
     async def main() -> bool:
         rendezvous = await Ear().open(server, 7)

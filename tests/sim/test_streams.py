@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sim.worlds import Ear, End, push, serve
 
+from sim.worlds import Ear, End, push, serve
 from spinney.errors import ConnectError
 from spinney.sim import Constant, Link, SimHost, Uniform, World
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LARGEST_CHUNK_BYTES = 64 * 1024
 SMALLEST_CHUNK_BYTES = 4 * 1024
-CHUNK_S = 0.005
+CHUNK_S = 0.01
 """A chunk keeps a line busy for about so long, within the two bounds."""
 
 FREE_CHUNK_BYTES = 256 * 1024
