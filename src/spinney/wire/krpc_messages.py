@@ -92,7 +92,7 @@ _LENGTHS = tuple(b"%d:" % length for length in range(64))
 
 def _decode_usual(data: bytes) -> tuple[bytes, bytes, dict[bytes, Value]] | None:
     """Messages in the very shape that `encode_query` and `encode_answer` give them: only what
-    is inside `a` or `r` has to be parsed.  Twice as quick; None for every other message."""
+    is inside `a` or `r` has to be parsed.  None for every other message."""
     if len(data) > MAX_RECEIVED_BYTES:
         return None
     tail = data[-16:]
