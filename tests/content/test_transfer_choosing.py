@@ -141,8 +141,8 @@ def test_the_endgame_takes_from_the_slowest_first() -> None:
                 give(content, slow, slow.request(16 * KIB))
                 give(content, fast, fast.request(64 * KIB))
                 await asyncio.sleep(1.0)
-            mine = slow.request(48 * KIB)
-            fast.request(512 * KIB - 4 * 80 * KIB - 48 * KIB)  # the rest: nothing twice yet
+            fast.request(512 * KIB - 4 * 80 * KIB - 48 * KIB)
+            mine = slow.request(48 * KIB)  # the rest: nothing twice yet
             rows = helper.request(16 * KIB)
             assert rows
             assert rows[0] in mine
@@ -315,6 +315,7 @@ async def test_back_pressure_stops_requests_and_wakes_when_it_ends() -> None:
     free = next(iter(transfer.picker.candidates))
     group.deliver(free * 64 * KIB, content.space[:1400])
     assert group.refused_bytes == 1400
+    assert free not in transfer.open_pieces
     assert script(feed).woken == 0
     transfer.host.gate.set()  # type: ignore[attr-defined]
     await settle(transfer)
@@ -426,6 +427,28 @@ async def test_suspects_get_whole_pieces_alone_until_ranges_name_the_liar() -> N
         assert liar.bad_bytes == 1400
         assert honest.bad_bytes == 0
         assert_accounts(transfer, [honest, liar])
+
+
+async def test_nobody_joins_a_suspect_and_a_suspect_joins_nobody() -> None:
+    content = Content([256 * KIB], 64 * KIB)
+    transfer = await in_memory(content)
+    one, two = joined(transfer, content, "one"), joined(transfer, content, "two")
+    first = one.request(64 * KIB)[0][0]
+    base = first * 64 * KIB
+    two.deliver(base, wrong(content, base, 1400))
+    one.deliver(base + 1400, content.space[base + 1400 : base + 64 * KIB])
+    await settle(transfer)
+    assert one.suspected
+    other = joined(transfer, content, "other")
+    alone = one.request(16 * KIB)[0][0]
+    shared = other.request(16 * KIB)[0][0]
+    rows = [*other.request(1 << 20), *other.request(1 << 20)]
+    assert alone not in {row[0] for row in rows}
+    assert shared not in {row[0] for row in one.request(1 << 20)}
+    before = two.refused_bytes
+    two.deliver(shared * 64 * KIB + 20_000, bytes(1000))
+    two.deliver(alone * 64 * KIB + 20_000, bytes(1000))
+    assert two.refused_bytes == before + 2000
 
 
 async def test_two_connections_of_one_address_are_one_sender() -> None:
