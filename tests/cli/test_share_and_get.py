@@ -150,21 +150,32 @@ def test_the_same_command_resumes_after(
 
 
 def test_a_second_interrupt_ends_at_once(original: Path, tmp_path: Path) -> None:
-    with sharing(original, cwd=tmp_path) as sharer:
+    """The first one says goodbye to a tracker that does not answer any more."""
+    with (
+        sharing(original, cwd=tmp_path) as sharer,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
         link = sharer.until("ready")["link"]
-        silent = socket.create_server(("127.0.0.1", 0))
-        tracker = f"http://127.0.0.1:{silent.getsockname()[1]}/announce"
-        with Running(
-            "get", link, "-o", "out", "--down", "50k", "--tracker", tracker, *LOCAL, cwd=tmp_path
-        ) as getter:
-            getter.until("progress")
-            getter.child.send_signal(signal.SIGINT)
-            time.sleep(0.1)
-            getter.child.send_signal(signal.SIGINT)
+        server.settimeout(20)
+        tracker = f"http://127.0.0.1:{server.getsockname()[1]}/announce"
+        more = ("--down", "50k", "--tracker", tracker, *LOCAL)
+        with Running("get", link, "-o", "out", *more, cwd=tmp_path) as getter:
+            asked, _ = server.accept()
+            body = b"d8:intervali1800e5:peers0:e"
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+            asked.recv(10_000)
+            asked.sendall(head + body)
+            asked.close()
+            getter.until_some_bytes()
             began = time.monotonic()
+            getter.child.send_signal(signal.SIGINT)
+            goodbye, _ = server.accept()
+            with pytest.raises(subprocess.TimeoutExpired):
+                getter.child.wait(0.3)
+            getter.child.send_signal(signal.SIGINT)
             assert getter.child.wait(5) == 130
-            assert time.monotonic() - began < 1.5
-        silent.close()
+            assert time.monotonic() - began < 2
+            goodbye.close()
 
 
 def test_share_until_complete_ends_by_itself(original: Path, tmp_path: Path) -> None:
