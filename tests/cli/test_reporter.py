@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from cli.processes import LOCAL, environment
 from spinney.cli import words
 from spinney.cli.progress import details
 from spinney.cli.reporter import ForPeople, JsonLines
@@ -116,3 +121,30 @@ def test_numbers_as_people_read_them() -> None:
     assert words.ranges([0, 2, 4, 6], most=2) == "0, 2 and 2 more"
     assert words.binary_size(1 << 20) == "1 MiB"
     assert words.count(1, "copy", "copies") == "1 copy"
+
+
+def test_a_terminal_shows_the_link_in_one_piece(tmp_path: Path) -> None:
+    """As wide as it is: a link that is broken into lines cannot be copied."""
+    (tmp_path / "x.bin").write_bytes(b"x" * 300_000)
+    master, slave = os.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "spinney", "share", "x.bin", *LOCAL],
+        cwd=tmp_path,
+        env=dict(environment(), COLUMNS="60", TERM="xterm"),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    shown = b""
+    try:
+        while b"sharing" not in shown:
+            shown += os.read(master, 10_000)
+    finally:
+        child.terminate()
+        child.wait(20)
+        os.close(master)
+    (link,) = re.findall(rb"magnet:\S+", shown)
+    assert b"xt=urn:btmh:" in link
+    assert b"x.pe=127.0.0.1:" in link
+    assert b"Ctrl-C" in shown

@@ -152,7 +152,7 @@ def test_the_same_command_resumes_after(
 def test_a_second_interrupt_ends_at_once(original: Path, tmp_path: Path) -> None:
     """The first one says goodbye to a tracker that does not answer any more."""
     with (
-        sharing(original, cwd=tmp_path) as sharer,
+        sharing(original, "--format", "v1", cwd=tmp_path) as sharer,  # one announce
         socket.create_server(("127.0.0.1", 0)) as server,
     ):
         link = sharer.until("ready")["link"]
@@ -170,6 +170,7 @@ def test_a_second_interrupt_ends_at_once(original: Path, tmp_path: Path) -> None
             began = time.monotonic()
             getter.child.send_signal(signal.SIGINT)
             goodbye, _ = server.accept()
+            assert b"event=stopped" in goodbye.recv(10_000)
             with pytest.raises(subprocess.TimeoutExpired):
                 getter.child.wait(0.3)
             getter.child.send_signal(signal.SIGINT)

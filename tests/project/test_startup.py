@@ -19,7 +19,7 @@ print("\\n" + json.dumps([code, sorted(sys.modules)]))
 """
 
 HEAVY = ["asyncio", "ssl", "socket", "rich", "h11", "http", "email", "logging", "hashlib"]
-HEAVY += ["concurrent", "multiprocessing", "cryptography", "aiohttp", "numpy", "platformdirs"]
+HEAVY += ["concurrent", "multiprocessing", "cryptography", "aiohttp", "numpy"]
 ROOMS = ["net", "wire", "content", "bittorrent", "sim", "lab", "peer", "events"]
 
 

@@ -34,27 +34,23 @@ class ProgressLine:
             TextColumn("{task.fields[details]}"),
             console=console or Console(stderr=True),
             transient=True,
+            redirect_stdout=False,  # rich would break a long link into lines
+            redirect_stderr=False,
             refresh_per_second=4,
         )
         self._task: TaskID | None = None
-
-    def start(self) -> None:
-        self._progress.start()
+        self._started = False
 
     def stop(self) -> None:
-        self._progress.stop()
-
-    def clear(self) -> None:
-        """Takes the bar away before a result is printed."""
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-            self._task = None
-        self._progress.refresh()
-
-    def print(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False)
+        """Takes the line away, so that something else can be printed; it comes back by itself."""
+        if self._started:
+            self._progress.stop()
+            self._started = False
 
     def _show(self, description: str, done: float, total: float | None, text: str) -> None:
+        if not self._started:  # nothing is drawn before there is something to show
+            self._progress.start()
+            self._started = True
         if self._task is None:
             self._task = self._progress.add_task(description, total=total, details=text)
         self._progress.update(

@@ -74,23 +74,23 @@ class ForPeople:
             self._line = ProgressLine()
 
     def __enter__(self) -> ForPeople:
-        if self._line is not None:
-            self._line.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._line is not None:
-            self._line.stop()
+        self._clear()
 
     def say(self, text: str) -> None:
         if self._results:
+            self._clear()
             print(text, flush=True)
 
     def complain(self, text: str) -> None:
+        self._clear()
+        print(text, file=sys.stderr, flush=True)
+
+    def _clear(self) -> None:
         if self._line is not None:
-            self._line.print(text)
-        else:
-            print(text, file=sys.stderr, flush=True)
+            self._line.stop()
 
     def preparing(self, done: int, total: int) -> None:
         if self._line is not None:
@@ -132,8 +132,6 @@ class ForPeople:
         where = words.printable(event.paths[0]) if event.paths else "standard output"
         if len(event.paths) > 1:
             where = words.count(len(event.paths), "file")
-        if self._line is not None:
-            self._line.clear()
         self.say(f"{where}: {words.size(event.bytes)} in {words.duration(event.seconds)}, {speed}")
         if event.sha256:
             self.say(f"SHA-256    {event.sha256}")
