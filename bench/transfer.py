@@ -1,10 +1,12 @@
+# ruff: noqa: E402
 """What a transfer costs for each block, in processor time.
 
     python bench/transfer.py [--mebibytes 1024] [--piece-kib 1024]
 
-One source, blocks of 16 KiB in order.  Prints microseconds a block on the event loop's thread:
-of `request`, of `deliver`, of a bare copy of the same bytes, and of what remains of the loop
-(judging, telling); then the whole process's seconds a GiB, hashing and writing included.
+One source, blocks of 16 KiB in order.  First the calls alone, while the worker stands still:
+microseconds a block of `request`, of `deliver`, and of a bare copy of the same bytes to memory of
+the same size.  Then the whole way into files: processor seconds a GiB of the event loop's thread
+and of the process, hashing and writing included.
 """
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ from typing import Any, cast
 
 sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in ("src", "tests")]
 
-from content.moving import Script
-
+from content.moving import Content, InlineHost, MemorySink, Script
 from spinney.content.descriptor import Descriptor, FileEntry
+from spinney.content.layout import Layout
 from spinney.content.pieces import Bitfield
 from spinney.content.store import FolderStore
-from spinney.content.transfer import Transfer
+from spinney.content.transfer import Settings, Transfer
 from spinney.net.live.host import LiveHost
 
 BLOCK = 16 << 10
@@ -52,46 +54,71 @@ class SamePieces:
         return sha1(data).digest() == self._hash
 
 
-async def run(mebibytes: int, piece_bytes: int, folder: str) -> None:
-    piece = bytes(range(256)) * (piece_bytes // 256)
-    descriptor = cast(Descriptor, SamePieces((mebibytes << 20) // piece_bytes, piece))
+def blocks_of(piece: bytes) -> list[memoryview]:
+    return [memoryview(piece)[at : at + BLOCK] for at in range(0, len(piece), BLOCK)]
+
+
+async def calls_alone(piece: bytes) -> None:
+    """64 MiB into buffers that exist already; nothing is hashed until the clock has stopped."""
+    count = (64 << 20) // len(piece)
+    descriptor = cast(Descriptor, SamePieces(count, piece))
+    host, sink = InlineHost(), MemorySink(Content([1], 1))
+    sink.layout, sink.space = Layout(descriptor), bytearray(64 << 20)
+    no_bound = Settings(open_bytes=1 << 40, waiting_bytes=1 << 40)
+    transfer = Transfer(cast(Any, host), descriptor, cast(Any, sink), settings=no_bound)
+    await transfer.start()
+    buffers = [bytearray(piece) for _ in range(count)]
+    transfer.cache.take_buffer = buffers.pop  # type: ignore[method-assign]
+    transfer.picker.taken = 4  # past the random first pieces
+    feed = transfer.attach(Script())
+    feed.saw_bitfield(Bitfield(count, full=True))
+    blocks, clock = blocks_of(piece), time.thread_time
+    host.gate.clear()
+    asking = bringing = 0.0
+    number = 0
+    while True:
+        start = clock()
+        rows = feed.request(1 << 20)
+        middle = clock()
+        for index, begin, _length in rows:
+            feed.deliver(index * len(piece) + begin, blocks[begin // BLOCK])
+        bringing += clock() - middle
+        asking += middle - start
+        number += len(rows)
+        if not rows:
+            break
+    cold = memoryview(bytearray(piece) * count)
+    start = clock()
+    for at in range(number):
+        cold[at * BLOCK : (at + 1) * BLOCK] = blocks[at % len(blocks)]
+    copying = clock() - start
+    host.gate.set()
+    await transfer.intake.drain()
+    for name, seconds in (("request", asking), ("deliver", bringing), ("bare copy", copying)):
+        print(f"{name:16} {seconds / number * 1e6:6.2f} us a block")
+
+
+async def into_files(mebibytes: int, piece: bytes, folder: str) -> None:
+    """The whole way, hashing and writing in the worker."""
+    descriptor = cast(Descriptor, SamePieces((mebibytes << 20) // len(piece), piece))
     host = LiveHost(seed=1)
     transfer = Transfer(host, descriptor, FolderStore(host.storage, descriptor, folder))
     await transfer.start()
     feed = transfer.attach(Script())
     feed.saw_bitfield(Bitfield(descriptor.piece_count, full=True))
-    blocks = [memoryview(piece)[at : at + BLOCK] for at in range(0, piece_bytes, BLOCK)]
-    clock = time.thread_time
-    asking = bringing = 0.0
-    began, loop_began, wall_began = time.process_time(), clock(), time.perf_counter()
+    blocks = blocks_of(piece)
+    began, loop_began, wall_began = time.process_time(), time.thread_time(), time.perf_counter()
     while not transfer.complete:
-        start = clock()
         rows = feed.request(1 << 20)
-        middle = clock()
         for number, begin, _length in rows:
-            feed.deliver(number * piece_bytes + begin, blocks[begin // BLOCK])
-        bringing += clock() - middle
-        asking += middle - start
+            feed.deliver(number * len(piece) + begin, blocks[begin // BLOCK])
         await asyncio.sleep(0 if rows else 0.0005)
-    await transfer.intake.drain()
-    loop_s, whole, wall = clock() - loop_began, time.process_time() - began, time.perf_counter()
-    count = (mebibytes << 20) // BLOCK
-    spare = bytearray(piece_bytes)
-    view = memoryview(spare)
-    start = clock()
-    for at in range(count):
-        place = at % len(blocks) * BLOCK
-        view[place : place + BLOCK] = blocks[at % len(blocks)]
-    copying = clock() - start
+    loop_s, whole_s = time.thread_time() - loop_began, time.process_time() - began
+    wall_s = time.perf_counter() - wall_began
     await transfer.close()
-    print(f"request          {asking / count * 1e6:6.2f} us a block")
-    print(f"deliver          {bringing / count * 1e6:6.2f} us a block")
-    print(f"  of it the copy {copying / count * 1e6:6.2f} us a block (with its loop)")
-    print(f"rest of the loop {(loop_s - asking - bringing) / count * 1e6:6.2f} us a block")
-    per_gib = 1024 / mebibytes
-    print(f"loop thread      {loop_s * per_gib:6.2f} processor seconds a GiB")
-    print(f"whole process    {whole * per_gib:6.2f} processor seconds a GiB")
-    print(f"clock            {(mebibytes << 20) / 1e6 / (wall - wall_began):6.0f} MB/s")
+    print(f"loop thread      {loop_s * 1024 / mebibytes:6.2f} processor seconds a GiB")
+    print(f"whole process    {whole_s * 1024 / mebibytes:6.2f} processor seconds a GiB")
+    print(f"clock            {(mebibytes << 20) / 1e6 / wall_s:6.0f} MB/s")
 
 
 def main() -> None:
@@ -100,8 +127,10 @@ def main() -> None:
     parser.add_argument("--piece-kib", type=int, default=1024)
     parser.add_argument("--folder", default="/dev/shm", help="memory-backed by default")
     options = parser.parse_args()
+    piece = bytes(range(256)) * (options.piece_kib * 4)
+    asyncio.run(calls_alone(piece))
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        asyncio.run(run(options.mebibytes, options.piece_kib << 10, folder))
+        asyncio.run(into_files(options.mebibytes, piece, folder))
 
 
 if __name__ == "__main__":

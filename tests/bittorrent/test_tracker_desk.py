@@ -288,6 +288,17 @@ def test_figures_for_programs() -> None:
     assert (figures["announces"], figures["peers"], figures["uptime_s"]) == (1, 1, 61)
 
 
+def test_reloading_the_page_all_the_time_costs_one_page_a_second() -> None:
+    at = desk()
+    first = at.answer("GET", "/stats.json", "192.0.2.1", 10.0)
+    announce(at, 1, "192.0.2.1")
+    assert at.answer("GET", "/stats.json?x=2", "192.0.2.9", 10.9) is first
+    assert json.loads(at.answer("GET", "/stats.json", "192.0.2.1", 11.0).body)["peers"] == 1
+    page = at.answer("GET", "/", "192.0.2.1", 11.0)
+    assert page.body.startswith(b"<!doctype html>")
+    assert at.answer("HEAD", "/", "192.0.2.1", 11.5) is page
+
+
 def test_other_paths_and_methods_are_told_so() -> None:
     at = desk()
     assert at.answer("GET", "/../etc/passwd", "::1", 0.0).status == 404

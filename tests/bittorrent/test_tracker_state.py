@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import random
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -195,6 +196,23 @@ def test_quotas_count_a_64_of_ipv6_and_no_local_address() -> None:
     assert owner_of("8.8.8.8") == bytes([8, 8, 8, 8])
     for local in ("127.0.0.1", "192.168.1.1", "fe80::1", "::1", "fd00::1"):
         assert owner_of(local) == b""
+
+
+def test_memory_is_what_the_limits_say() -> None:
+    def bytes_for(torrents: int, peers: int) -> int:
+        tracemalloc.start()
+        tracker = state(peers=10**9)
+        for torrent in range(torrents):
+            for peer in range(peers):
+                n = torrent * peers + peer
+                ask = request(n, infohash=torrent.to_bytes(20, "big"), key=b"%08d" % n)
+                tracker.announce(ask, (n.to_bytes(4, "big") + b"\x00\x01",), b"%04d" % n, 0.0)
+        used = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return used
+
+    assert bytes_for(1, 5000) / 5000 < 600
+    assert bytes_for(2000, 1) / 2000 < 2000 + 600
 
 
 class Churn(RuleBasedStateMachine):

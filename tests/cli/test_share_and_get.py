@@ -121,14 +121,24 @@ def test_a_reader_that_goes_away_is_one_clear_error(original: Path, tmp_path: Pa
         assert "went away" in words
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_same_command_resumes_after(end: int, original: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("end", "rate", "least"),
+    [
+        (signal.SIGINT, "2M", 3_000_000),
+        (signal.SIGTERM, "2M", 3_000_000),
+        # marked done, and so kept for sure, is what was synced: every five seconds
+        (signal.SIGKILL, "1M", 6_500_000),
+    ],
+)
+def test_the_same_command_resumes_after(
+    end: int, rate: str, least: int, original: Path, tmp_path: Path
+) -> None:
     original.write_bytes(os.urandom(8_000_000))
     with sharing(original, "--piece-length", "64k", cwd=tmp_path) as sharer:
         link = sharer.until("ready")["link"]
         get = ("get", link, "-o", "out", *LOCAL)
-        with Running(*get, "--down", "2M", cwd=tmp_path) as getter:
-            getter.until_some_bytes(3_000_000)
+        with Running(*get, "--down", rate, cwd=tmp_path) as getter:
+            getter.until_some_bytes(least)
             code = getter.stop(end)
         assert code == {signal.SIGKILL: -9}.get(end, 130)
         assert not (tmp_path / "out" / "original.bin").exists()
@@ -140,21 +150,32 @@ def test_the_same_command_resumes_after(end: int, original: Path, tmp_path: Path
 
 
 def test_a_second_interrupt_ends_at_once(original: Path, tmp_path: Path) -> None:
-    with sharing(original, cwd=tmp_path) as sharer:
+    """The first one says goodbye to a tracker that does not answer any more."""
+    with (
+        sharing(original, cwd=tmp_path) as sharer,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
         link = sharer.until("ready")["link"]
-        silent = socket.create_server(("127.0.0.1", 0))
-        tracker = f"http://127.0.0.1:{silent.getsockname()[1]}/announce"
-        with Running(
-            "get", link, "-o", "out", "--down", "50k", "--tracker", tracker, *LOCAL, cwd=tmp_path
-        ) as getter:
-            getter.until("progress")
-            getter.child.send_signal(signal.SIGINT)
-            time.sleep(0.1)
-            getter.child.send_signal(signal.SIGINT)
+        server.settimeout(20)
+        tracker = f"http://127.0.0.1:{server.getsockname()[1]}/announce"
+        more = ("--down", "50k", "--tracker", tracker, *LOCAL)
+        with Running("get", link, "-o", "out", *more, cwd=tmp_path) as getter:
+            asked, _ = server.accept()
+            body = b"d8:intervali1800e5:peers0:e"
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+            asked.recv(10_000)
+            asked.sendall(head + body)
+            asked.close()
+            getter.until_some_bytes()
             began = time.monotonic()
+            getter.child.send_signal(signal.SIGINT)
+            goodbye, _ = server.accept()
+            with pytest.raises(subprocess.TimeoutExpired):
+                getter.child.wait(0.3)
+            getter.child.send_signal(signal.SIGINT)
             assert getter.child.wait(5) == 130
-            assert time.monotonic() - began < 1.5
-        silent.close()
+            assert time.monotonic() - began < 2
+            goodbye.close()
 
 
 def test_share_until_complete_ends_by_itself(original: Path, tmp_path: Path) -> None:

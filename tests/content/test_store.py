@@ -329,3 +329,14 @@ async def test_many_files_keep_few_open(tmp_path: Path) -> None:
     await transfer.close()
     for entry, data in zip(content.files, content.data, strict=True):
         assert tmp_path.joinpath(*entry.path).read_bytes() == data
+
+
+async def test_a_start_that_fails_lets_go_of_the_lock(tmp_path: Path) -> None:
+    (tmp_path / "wood").mkdir()
+    (tmp_path / "wood" / "leaf2").mkdir()
+    with pytest.raises(UnsafeNameError):
+        await stored(SMALL, tmp_path).start()
+    (tmp_path / "wood" / "leaf2").rmdir()
+    transfer = stored(SMALL, tmp_path)
+    await transfer.start()
+    await transfer.close()

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from content.moving import Content, Script
+from needs import require_module
+from spinney.content.descriptor import Descriptor
 from spinney.content.pieces import Bitfield
 from spinney.content.store import FolderStore
 from spinney.content.transfer import Settings, Transfer
@@ -100,3 +102,41 @@ async def test_the_same_command_resumes(tmp_path: Path) -> None:
     await again.close()
     assert (tmp_path / "wood" / "leaf0").read_bytes() == content.data[0]
     assert (tmp_path / "wood" / "leaf1").read_bytes() == content.data[1]
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2", "hybrid"])
+async def test_real_descriptors_of_every_version(kind: str, tmp_path: Path) -> None:
+    source = tmp_path / "wood"
+    source.mkdir()
+    plain = Content([90_000, 1, 40_000], 32 * KIB)
+    for number, data in enumerate(plain.data):
+        (source / f"leaf{number}").write_bytes(data)
+    libtorrent = require_module("libtorrent")
+    storage = libtorrent.file_storage()
+    for number, data in enumerate(plain.data):
+        storage.add_file(f"wood/leaf{number}", len(data))
+    flags = {"v1": libtorrent.create_torrent.v1_only, "v2": libtorrent.create_torrent.v2_only}
+    made = libtorrent.create_torrent(storage, 32 * KIB, flags.get(kind, 0))
+    libtorrent.set_piece_hashes(made, str(tmp_path))
+    descriptor = Descriptor.parse(libtorrent.bencode(made.generate()))
+    space = bytearray(descriptor.space_bytes)
+    for entry in descriptor.files:
+        data = tmp_path.joinpath(*entry.path).read_bytes()
+        space[entry.offset : entry.offset + entry.length] = data
+    host = LiveHost(seed=1)
+    store = FolderStore(host.storage, descriptor, str(tmp_path / "out"))
+    transfer = Transfer(host, descriptor, store)
+    await transfer.start()
+    feed = transfer.attach(Script())
+    feed.saw_bitfield(Bitfield(descriptor.piece_count, full=True))
+    async with asyncio.timeout(10):
+        while not transfer.complete:
+            for piece, begin, length in feed.request(1 << 20):
+                at = piece * descriptor.piece_length + begin
+                feed.deliver(at, space[at : at + length])
+            await asyncio.sleep(0)
+    await transfer.intake.drain()
+    await transfer.close()
+    assert feed.useful_bytes == descriptor.total_bytes
+    for number, data in enumerate(plain.data):
+        assert (tmp_path / "out" / "wood" / f"leaf{number}").read_bytes() == data

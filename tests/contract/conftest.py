@@ -50,3 +50,12 @@ def slow_machines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ma
     built = build(request.param, tmp_path, slow=True)
     yield built
     built.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what makes namespaces, for those who want to leave it out (`-m "not needs_root"`)."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        side = item.name.partition("[")[2]
+        if {"isolated_machines", "slow_machines"} & set(fixtures) and not side.startswith("sim"):
+            item.add_marker(pytest.mark.needs_root)

@@ -10,9 +10,10 @@ Settings (one JSON object): `listen` (address:port, also where connections leave
 
 Out, one object a line: `ready` {version, port}, `status` {state, progress, done_bytes,
 payload_down, payload_up, seeds, peers: [{address, client, down, up}]}, `tracker` {url, message}
-for each answer or error, `done` {seconds, bytes} once everything is verified *and can be read*
-(libtorrent says finished before its last bytes are on disk: we wait for the flush), `stopped`.
-Bytes by peer are sampled with the status: the last moment of a peer that left is missing.
+for each answer or error, `peer` {message} for each peer that is lost, `done` {seconds, bytes}
+once everything is verified *and can be read* (libtorrent says finished before its last bytes
+are on disk: we wait for the flush), `stopped`.  Bytes by peer are sampled with the status: the
+last moment of a peer that left is missing.
 In, one object a line: {"connect": ["198.18.3.1", 6881]}, {"announce": true}, {"stop": true};
 the end of the input stops it too.
 """
@@ -43,6 +44,7 @@ OURS = {
     "alert_mask": CATEGORIES.status_notification
     | CATEGORIES.tracker_notification
     | CATEGORIES.error_notification
+    | CATEGORIES.peer_notification
     | CATEGORIES.storage_notification,
 }
 STOP_S = 5.0
@@ -118,6 +120,8 @@ class Peer:
                 say("done", seconds=time.monotonic() - self.began, bytes=size)
             elif isinstance(alert, lt.tracker_error_alert | lt.tracker_reply_alert):
                 say("tracker", url=alert.url, message=alert.message())
+            elif isinstance(alert, lt.peer_disconnected_alert | lt.peer_error_alert):
+                say("peer", message=alert.message())
             elif isinstance(alert, lt.file_error_alert | lt.torrent_error_alert):
                 say("error", message=alert.message())
 

@@ -14,7 +14,7 @@ import pytest
 from contract.live_machines import IsolatedMachines
 from contract.machines import Ear, closing
 from needs import require_root
-from spinney.errors import PortTakenError
+from spinney.errors import NetworkError, PortTakenError
 from spinney.net.host import DatagramOptions
 from spinney.net.live import LiveHost
 from spinney.net.live.datagram_socket import KNOWN_TARGETS, SAFE_PAYLOAD_BYTES
@@ -172,6 +172,27 @@ def test_a_full_system_queue_is_a_drop_and_no_error(host: LiveHost) -> None:
             await asyncio.sleep(0)
             assert ear.errors == []
 
+    asyncio.run(check())
+
+
+@linux_only
+def test_one_group_too_many_says_what_to_do(host: LiveHost) -> None:
+    limit = int(Path("/proc/sys/net/ipv4/igmp_max_memberships").read_text())
+
+    async def check() -> None:
+        with closing(one := await opened(host, Ear())):
+            one.join("239.195.1.0", "lo")
+            with pytest.raises(NetworkError, match="joined it already"):
+                one.join("239.195.1.0", "lo")
+            with pytest.raises(NetworkError, match="has not joined it"):
+                one.leave("239.195.9.9", "lo")
+            for n in range(1, limit):
+                one.join(f"239.195.1.{n}", "lo")
+            with pytest.raises(NetworkError, match="igmp_max_memberships"):
+                one.join("239.195.2.1", "lo")
+
+    if limit > 200:
+        pytest.skip("not on this system: a small limit on groups")
     asyncio.run(check())
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from project.tree import ROOT
 
-LEAST_MUTATIONS = 6
+LEAST_MUTATIONS = 40
 
 
 def load_runner() -> ModuleType:

@@ -48,6 +48,7 @@ MODULES = {
     "importlib": "a hidden import is a hidden arrow",
 }
 URLLIB_ALLOWED = {"parse"}
+HTTP_ALLOWED = {"HTTPStatus"}
 OS_ALLOWED = {"PathLike", "fspath", "fsdecode", "fsencode"}
 PATHLIB_ALLOWED = {"PurePath", "PurePosixPath", "PureWindowsPath"}
 BUILTINS = {
@@ -123,6 +124,8 @@ def _module(line: int, module: str, name: str | None) -> list[tuple[int, str]]:
     if top == "urllib":
         ok = rest in URLLIB_ALLOWED if rest else name in URLLIB_ALLOWED
         return [] if ok else [(line, "urllib: HTTP is wire/http.py over the host's streams")]
+    if top == "http" and not rest and name in HTTP_ALLOWED:
+        return []
     if top == "os" and name in OS_ALLOWED:
         return []
     if top == "pathlib":
@@ -182,6 +185,7 @@ def test_rooms_touch_the_world_only_through_the_host() -> None:
         "from pathlib import Path",
         "import urllib.request",
         "from urllib import request",
+        "from http import client",
         "import http.client",
         "def f():\n    import tempfile",
         "open('x')",
@@ -208,6 +212,7 @@ def test_what_only_a_host_may_do_is_found(source: str) -> None:
     [
         "import asyncio\nasync def f(host):\n    await asyncio.sleep(1)\n    return host.time()",
         "from urllib.parse import quote",
+        "from http import HTTPStatus",
         "from pathlib import PurePosixPath",
         "from os import PathLike",
         "import hashlib, ssl, ipaddress",

@@ -10,8 +10,13 @@ import pytest
 from project.tree import ROOT, all_files
 
 MOST_LINES = 500
-LONGER: dict[str, str] = {}
-"""Files that may be longer, each with its reason."""
+LONGER: dict[str, tuple[int, str]] = {
+    "src/spinney/content/transfer.py": (760, "the face of a transfer; its nouns are split off"),
+    "src/spinney/bittorrent/peer.py": (560, "one peer's conversation, message by message"),
+    "src/spinney/bittorrent/swarm.py": (560, "the face of a swarm; its nouns are split off"),
+    "tests/bittorrent/test_conversation.py": (700, "the messages in BEP 3's order"),
+}
+"""Files that may be longer: how long, and why."""
 
 NO_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "stuff"}
 TEXT = {".py", ".md", ".toml", ".txt", ".sh", ".cfg", ".yml", ".yaml", ""}
@@ -49,7 +54,7 @@ def test_files_are_small() -> None:
         name = str(path.relative_to(ROOT))
         if path.suffix == ".py":
             lines = path.read_text().count("\n")
-            if lines > MOST_LINES and name not in LONGER:
+            if lines > LONGER.get(name, (MOST_LINES, ""))[0]:
                 long[name] = lines
     assert not long, f"more than {MOST_LINES} lines: look for the second noun: {long}"
 

@@ -312,8 +312,15 @@ def version_2() -> list[Case]:
 
 def hybrids() -> list[Case]:
     info, layers = hybrid(FILES)
-    unpadded = [{b"length": 40_000, b"path": [b"a"]}, {b"length": 5, b"path": [b"b", b"c"]}]
-    wide = [unpadded[0], {b"attr": b"p", b"length": 9_152 + PIECE, b"path": [b"p"]}, unpadded[1]]
+    # As many pieces without padding as with it: only the offset tells.
+    other, other_layers = v2({b"a": 20_000, b"b": 14_000})
+    unpadded = [{b"length": 20_000, b"path": [b"a"]}, {b"length": 14_000, b"path": [b"b"]}]
+    unaligned = other | {b"files": unpadded, b"pieces": b"h" * 60}
+    wide = [
+        info[b"files"][0],
+        {b"attr": b"p", b"length": 9_152 + PIECE, b"path": [b"p"]},
+        info[b"files"][-1],
+    ]
     tail = [*info[b"files"], {b"attr": b"p", b"length": 2 * PIECE, b"path": [b"p"]}]
     return [
         *both(
@@ -331,7 +338,7 @@ def hybrids() -> list[Case]:
         (
             "hybrid_without_padding",
             "hybrid-alignment",
-            torrent(info | {b"files": unpadded, b"pieces": b"h" * 60}, layers),
+            torrent(unaligned, other_layers),
         ),
         (
             "hybrid_padding_of_a_piece_too_many",

@@ -12,6 +12,7 @@ from tests.wire.wires import Wire
 
 from spinney.errors import CallError, NoAnswerError, WireError
 from spinney.wire import krpc as krpc_module
+from spinney.wire import krpc_messages
 from spinney.wire.bencode import decode, encode
 from spinney.wire.krpc import Krpc
 from spinney.wire.krpc_messages import (
@@ -95,6 +96,34 @@ def test_any_datagram_parses_or_raises_the_one_error(data: bytes) -> None:
     for candidate in (data, PING[: len(data)] + data):
         with contextlib.suppress(WireError):
             decode_message(candidate)
+
+
+SHAPES = some.sampled_from(
+    [
+        PING,
+        b"d1:ad1:xlee1:q9:find.node1:t4:abcd1:y1:qe",
+        b"d1:ade1:q0:1:t4:1:t41:y1:qe",
+        b"d1:rd1:b0:1:ai1ee1:t4:abcd1:y1:re",
+        b"d1:ade1:rde1:t4:abcd1:y1:re",
+    ]
+)
+
+
+@given(SHAPES, some.integers(0, 60), some.integers(0, 3), some.binary(max_size=4))
+def test_the_short_way_through_usual_messages_comes_to_the_same(
+    shape: bytes, at: int, cut: int, new: bytes
+) -> None:
+    for data in (shape, shape[:at] + new + shape[at + cut :]):
+        usual = krpc_messages._decode_usual(data)
+        if usual is not None:
+            assert usual == krpc_messages._decode_any(data)
+
+
+def test_our_own_messages_take_the_short_way() -> None:
+    query = encode_query(b"abcd", b"chord.find", {b"key": b"x"})
+    answer = encode_answer(b"abcd", {b"x": [1, {}]})
+    for data in (query, answer):
+        assert krpc_messages._decode_usual(data) == krpc_messages._decode_any(data)
 
 
 def pair(wire: Wire) -> tuple[Krpc, Krpc]:

@@ -120,8 +120,7 @@ class Peer:
             self._begin_transfer()
         elif self.fast:
             self.connection.send(encode(HaveNone()))
-        if self.extended:
-            self.tell_extensions()
+        self.tell_extensions()
 
     def begin(self) -> None:
         """The descriptor has become known."""
@@ -168,7 +167,13 @@ class Peer:
             self.connection.send(encode(AllowedFast(piece)))
 
     def tell_extensions(self) -> None:
-        """Our extension handshake; again when we became complete (BEP 10 allows it)."""
+        """Our extension handshake; again when we became complete (BEP 10 allows it).
+
+        A rationing seed does not say `upload_only` yet: libtorrent leaves a peer that wants
+        nothing and has shown nothing.
+        """
+        if not self.extended:
+            return
         swarm = self._swarm
         ids = {METADATA: METADATA_ID}
         if swarm.exchanging:
@@ -180,8 +185,7 @@ class Peer:
             your_ip=self.connection.remote[0],
             request_limit=swarm.settings.request_limit,
             metadata_bytes=len(swarm.info_bytes) if swarm.info_bytes is not None else None,
-            # libtorrent leaves who wants nothing and, rationing, shows nothing yet
-            upload_only=True if swarm.complete and not swarm.rationing else None,
+            upload_only=True if swarm.complete and not self.rationed else None,
         )
         payload = encode_extension_handshake(row)
         self.connection.send(encode(Extended(HANDSHAKE_ID, payload)))
@@ -473,7 +477,9 @@ class Peer:
             return
         now = self._loop.time()
         meter = self.uploader.meter
-        rate = min(meter.rate_bytes_per_s(now), meter.total_bytes)  # nothing is known at first
+        rate = min(
+            meter.rate_bytes_per_s(now), 2.0 * meter.total_bytes
+        )  # nothing is known at first
         spare = self._swarm.has_spare_upload
         rows = ration.show(self.key, now, rate, seats=self._swarm.slots, spare=spare)
         if rows:

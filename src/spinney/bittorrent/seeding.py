@@ -22,8 +22,9 @@ from spinney.net.host import Rng
 MIN_WINDOW_PIECES = 2
 WINDOW_S = 1.0
 """A peer sees unasked pieces for this long at its rate: more than a round trip."""
-MIN_WINDOW_BYTES = 1 << 20
-"""Shown before a rate is known: what a fast peer asks for in its first moments."""
+MIN_WINDOW_BYTES = 2 << 20
+"""Shown to a first peer before a rate is known: what a fast one asks for in its first moments.
+No more than a sixteenth of a small torrent, or the others would have to wait for it."""
 IDLE_S = 10.0
 """A peer that asks for nothing of what it is shown loses its seat."""
 STALE_S = 20.0
@@ -156,7 +157,9 @@ class Ration:
         return rows
 
     def _window(self, rate_bytes_per_s: float) -> int:
-        least_bytes = MIN_WINDOW_BYTES if len(self._takers) == 1 else 0
+        least_bytes = 0
+        if len(self._takers) == 1:
+            least_bytes = min(MIN_WINDOW_BYTES, self._piece_count * self._piece_bytes // 16)
         window_bytes = max(rate_bytes_per_s * WINDOW_S, least_bytes)
         return max(MIN_WINDOW_PIECES, int(window_bytes / self._piece_bytes))
 

@@ -434,6 +434,8 @@ class Swarm:
             if peer.rationed:
                 peer.show_more()
                 peer.rationed = ration.active
+                if not ration.active:
+                    peer.tell_extensions()
         if not ration.active:
             self.ration = None
 

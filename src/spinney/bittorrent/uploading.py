@@ -22,6 +22,12 @@ Range = tuple[int, int, int]
 
 BATCH_BLOCKS = 64
 """Heads and blocks in one `writelines`: below every system's limit of 1,024 buffers."""
+SPAN_BYTES = 1 << 20
+"""The grain in which a transfer reads from disk (of smaller pieces: a piece)."""
+READ_AHEAD_BYTES = 4 << 20
+"""Read before its turn for a peer without a rate limit: the disk works while the line does."""
+MAX_AHEAD = 64
+"""Places noted for reading ahead; requests wait for 16 MiB at most."""
 
 
 class Uploader:
@@ -51,7 +57,11 @@ class Uploader:
         self._sent = sent
         self._failed = failed
         self._loop = asyncio.get_running_loop()
-        self._reading: asyncio.Task[None] | None = None
+        self._reading: dict[int, asyncio.Task[None]] = {}
+        """Reads under way, by offset: at most `READ_AHEAD_BYTES` of spans."""
+        self._ahead: deque[tuple[int, int]] = deque(maxlen=MAX_AHEAD)
+        self._noted_span = -1
+        self._ahead_bytes = 0
 
     def begin(self, transfer: TransferLike) -> None:
         self.transfer = transfer
@@ -60,7 +70,27 @@ class Uploader:
     def ask(self, ranges: Sequence[Range]) -> None:
         """Checked requests, in order."""
         self.pending.extend(ranges)
+        if self.limit.unlimited:
+            self._note(ranges)
         self.pump()
+
+    def _note(self, ranges: Sequence[Range]) -> None:
+        """Remembers the first block of each span, for reading ahead."""
+        length, noted = self._piece_length, self._noted_span
+        for piece, begin, size in ranges:
+            offset = piece * length + begin
+            if offset // SPAN_BYTES != noted:
+                noted = offset // SPAN_BYTES
+                self._ahead.append((offset, size))
+        self._noted_span = noted
+
+    def _read_ahead(self) -> None:
+        assert self.transfer is not None
+        while self._ahead and self._ahead_bytes < READ_AHEAD_BYTES:
+            offset, size = self._ahead.popleft()
+            if offset not in self._reading and self.transfer.cached(offset, size) is None:
+                self._ahead_bytes += SPAN_BYTES
+                self._read(offset, size)
 
     def cancel(self, row: Range) -> bool:
         """True if it was waiting and now is not."""
@@ -74,6 +104,8 @@ class Uploader:
         """Forgets what waits, but for what `keep` says; returns the forgotten ones."""
         dropped = [row for row in self.pending if not keep(row)]
         if dropped:
+            self._ahead.clear()
+            self._noted_span = -1
             kept = [row for row in self.pending if keep(row)]
             self.pending.clear()
             self.pending.extend(kept)
@@ -81,18 +113,19 @@ class Uploader:
 
     def pump(self) -> None:
         """Sends what may be sent now."""
-        if not self.pending or not self._connection.writable or self._reading is not None:
+        if not self.pending or not self._connection.writable:
             return
         if not self.limit.unlimited:
             self._turns.want(self)
             return
+        self._read_ahead()
         while self.pending and self._connection.writable and not self._connection.closed:
             if not self._send(self._connection.batch_bytes):
                 break
 
     def send_turn(self) -> int:
         """One block, for `Turns`."""
-        if not self.pending or not self._connection.writable or self._reading is not None:
+        if not self.pending or not self._connection.writable:
             return 0
         return self._send(1)
 
@@ -115,13 +148,17 @@ class Uploader:
         if total:
             self.meter.add(self._loop.time(), total)
             self._sent(total)
+            self._ahead_bytes = max(0, self._ahead_bytes - total)
             self._connection.send_blocks(buffers)
-        elif pending:
+        elif pending and not self._reading:
             piece, begin, size = pending[0]
-            self._reading = self._loop.create_task(self._read(piece * length + begin, size))
+            self._read(piece * length + begin, size)
         return total
 
-    async def _read(self, offset: int, length: int) -> None:
+    def _read(self, offset: int, length: int) -> None:
+        self._reading[offset] = self._loop.create_task(self._fetch(offset, length))
+
+    async def _fetch(self, offset: int, length: int) -> None:
         assert self.transfer is not None
         try:
             await self.transfer.read(offset, length)
@@ -129,11 +166,12 @@ class Uploader:
             self.pending.clear()
             self._failed(error)
         finally:
-            self._reading = None
+            self._reading.pop(offset, None)
         self.pump()
 
     def close(self) -> None:
         self.pending.clear()
         self._turns.forget(self)
-        if self._reading is not None:
-            self._reading.cancel()
+        self._ahead.clear()
+        for task in self._reading.values():
+            task.cancel()

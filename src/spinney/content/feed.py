@@ -287,6 +287,8 @@ class TransferFeed:
         fresh = sum(stop - start for start, stop in gaps)
         self.count_duplicate(len(part) - fresh)
         if not asked and fresh and not self._may_push(opened, gaps):
+            if opened.owner is None and opened.untouched:
+                transfer.progress.reopen(opened)  # it was opened for these bytes
             return self.count_refused(fresh)
         whole: list[int] = []
         for start, stop in gaps:

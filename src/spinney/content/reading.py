@@ -74,7 +74,7 @@ class Reading:
         """In a worker.  A file that changed since its check is believed by hash only."""
         transfer = self._transfer
         offset, length = transfer.extent(piece)
-        buffer = bytearray(size)
+        buffer = self.cache.take_buffer() if size == transfer.piece_length else bytearray(size)
         transfer.sink.read_into(offset + start, memoryview(buffer))
         if transfer.sink.doubtful(offset, length):
             whole = memoryview(bytearray(length))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from spinney.content.checking import Progress, check_pieces
 from spinney.content.pieces import Bitfield
 from spinney.content.resume import decode_record
-from spinney.errors import DiskFullError, SpinneyError
+from spinney.errors import DescriptorError, DiskFullError, SpinneyError
 
 if TYPE_CHECKING:
     from spinney.content.transfer import Transfer
@@ -20,7 +20,12 @@ async def take_over(
     transfer: Transfer, check: bool, trust: bool, progress: Progress | None
 ) -> None:
     """Marks what is verified already: by the record, by its owner's word, or by hashing."""
-    count = transfer.descriptor.piece_count
+    descriptor, count = transfer.descriptor, transfer.descriptor.piece_count
+    if descriptor.infohash_v1 is None and descriptor.missing_layers:
+        raise DescriptorError(
+            "the hashes of its pieces are missing: use the .torrent file, not a magnet link",
+            "piece-layer-missing",
+        )
     good = Bitfield(count, full=trust)
     data = None if trust else await transfer.host.work(transfer.sink.load)
     record = None if data is None else decode_record(data, transfer.infohash, count)

@@ -143,8 +143,8 @@ class Transfer:
 
         Raises `StorageError` with a sentence of what to do.
         """
-        await self.host.work(self.sink.open)
         try:
+            await self.host.work(self.sink.open)
             await take_over(self, check, trust, progress)
             await make_room(self)
             if self.sink.writable and not self.complete:

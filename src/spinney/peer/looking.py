@@ -9,6 +9,7 @@ from spinney.content.descriptor import Descriptor
 from spinney.content.magnet import Magnet
 from spinney.net.address import format_address
 from spinney.net.host import Host
+from spinney.peer.local import given_or_live
 from spinney.peer.opening import Opened, open_link
 
 
@@ -17,15 +18,8 @@ async def look(link: str, *, host: Host | None = None) -> dict[str, Any]:
 
     Raises as `open_link` does.
     """
-    if host is None:
-        from spinney.net.live import LiveHost
-
-        live = LiveHost()
-        try:
-            return facts(await open_link(live, link))
-        finally:
-            live.close()
-    return facts(await open_link(host, link))
+    with given_or_live(host) as machine:
+        return facts(await open_link(machine, link))
 
 
 def facts(opened: Opened) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from os import PathLike, fspath
 from types import TracebackType
 from typing import Any, Unpack
@@ -29,6 +30,7 @@ from spinney.net.bound import BoundHost
 from spinney.net.host import Host
 from spinney.net.limits import Bucket
 from spinney.peer.getting import Getting
+from spinney.peer.local import given_or_live
 from spinney.peer.making import describe_for_sharing
 from spinney.peer.moving import SwarmMoving
 from spinney.peer.opening import open_link
@@ -62,11 +64,9 @@ class Peer:
     @classmethod
     def live(cls, settings: Settings = Settings()) -> Peer:
         """On this machine."""
-        from spinney.net.live import LiveHost
-
-        host = LiveHost()
-        peer = cls(host, settings)
-        peer._close_host = host.close
+        stack = ExitStack()
+        peer = cls(stack.enter_context(given_or_live(None)), settings)
+        peer._close_host = stack.close
         return peer
 
     # -- life

@@ -9,6 +9,7 @@ from spinney.bittorrent.tracker.server import Tracker
 from spinney.bittorrent.tracker.settings import TrackerSettings
 from spinney.net.address import format_address
 from spinney.net.host import Host
+from spinney.peer.local import given_or_live
 from spinney.peer.reachable import listening_addresses, told_addresses
 
 DEFAULT_PORT = 6969
@@ -29,25 +30,16 @@ async def run_tracker(
 
     Raises `PortTakenError`, `UsageError` (no such interface), `StorageError`.
     """
-    if host is None:
-        from spinney.net.live import LiveHost
-
-        live = LiveHost()
+    with given_or_live(host) as machine:
+        listening = listening_addresses(machine.interfaces(), interface)
+        settings = TrackerSettings(port=port, addresses=listening, state_path=state)
+        tracker = Tracker(machine, settings)
+        await tracker.start()
         try:
-            await run_tracker(
-                port=port, interface=interface, state=state, on_ready=on_ready, host=live
-            )
+            told = told_addresses(machine.interfaces(), listening)
+            urls = [f"http://{format_address((each, tracker.port))}/announce" for each in told]
+            if on_ready is not None:
+                on_ready(urls, told[0], tracker.port)
+            await asyncio.get_running_loop().create_future()  # until cancelled
         finally:
-            live.close()
-        return
-    listening = listening_addresses(host.interfaces(), interface)
-    tracker = Tracker(host, TrackerSettings(port=port, addresses=listening, state_path=state))
-    await tracker.start()
-    try:
-        told = told_addresses(host.interfaces(), listening)
-        urls = [f"http://{format_address((each, tracker.port))}/announce" for each in told]
-        if on_ready is not None:
-            on_ready(urls, told[0], tracker.port)
-        await asyncio.get_running_loop().create_future()  # until cancelled
-    finally:
-        await tracker.close()
+            await tracker.close()

@@ -13,6 +13,7 @@ from spinney.content.layout import Layout
 from spinney.content.pieces import Bitfield
 from spinney.errors import NotFoundError, StorageError, UsageError
 from spinney.net.host import Host
+from spinney.peer.local import given_or_live
 from spinney.peer.locating import locate
 from spinney.peer.opening import open_link
 
@@ -36,20 +37,13 @@ async def verify(
 
     Raises `NotFoundError` if nothing of it is there, and what reading the torrent raises.
     """
-    if host is None:
-        from spinney.net.live import LiveHost
-
-        live = LiveHost()
-        try:
-            return await verify(torrent, path, host=live, on_preparing=on_preparing)
-        finally:
-            live.close()
-    descriptor = (await open_link(host, fspath(torrent))).descriptor
-    if descriptor is None:
-        raise UsageError("verify needs the .torrent itself: a magnet link does not list pieces")
-    check = _Check(host, descriptor, fspath(path or "."))
-    await host.work(check.look)
-    return check.report(await check.run(on_preparing))
+    with given_or_live(host) as machine:
+        descriptor = (await open_link(machine, fspath(torrent))).descriptor
+        if descriptor is None:
+            raise UsageError("verify needs the .torrent itself: a magnet link lists no pieces")
+        check = _Check(machine, descriptor, fspath(path or "."))
+        await machine.work(check.look)
+        return check.report(await check.run(on_preparing))
 
 
 class _Check:

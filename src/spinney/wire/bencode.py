@@ -140,6 +140,20 @@ def decode_prefix(
     return value, end
 
 
+def decode_dictionary(
+    data: bytes, at: int, *, limits: Limits = WIRE
+) -> tuple[dict[bytes, Value], int] | None:
+    """The dictionary at `at` and where it ends; keys in any order.  None if there is none, so
+    that who looks for a usual shape can fall back to `decode` and its errors."""
+    try:
+        if data[at] != 0x64:
+            return None
+        value, end, _ = _parse(data, at, limits.depth, limits.tokens, False)
+    except (IndexError, WireError):
+        return None
+    return value, end
+
+
 def decode_spans(
     data: bytes, *, limits: Limits = FILE, canonical: bool = True
 ) -> tuple[dict[bytes, Value], dict[bytes, tuple[int, int]]]:

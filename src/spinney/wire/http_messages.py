@@ -8,7 +8,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import TypeAlias
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -24,6 +23,25 @@ MAX_HEADERS = 100
 MAX_HEAD_BYTES = 16_384
 """A request or status line with all its headers: announces have some hundred bytes, cookies
 and proxies add some thousand."""
+REASONS = {
+    200: b"OK",
+    204: b"No Content",
+    206: b"Partial Content",
+    301: b"Moved Permanently",
+    302: b"Found",
+    304: b"Not Modified",
+    400: b"Bad Request",
+    403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    413: b"Content Too Large",
+    416: b"Range Not Satisfiable",
+    429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    503: b"Service Unavailable",
+}
+"""Words for people; programs read the number."""
 _TARGET_SAFE = "/?:@!$&'()*+,;=%-._~[]"
 
 
@@ -126,10 +144,7 @@ def query_pairs(query: str) -> list[tuple[str, bytes]]:
 
 
 def reason(status: int) -> bytes:
-    try:
-        return HTTPStatus(status).phrase.encode()
-    except ValueError:
-        return b""
+    return REASONS.get(status, b"")
 
 
 def read_headers(event: h11.Request | h11.Response) -> Headers:

@@ -42,7 +42,7 @@ Raises `CallError` to refuse; a `WireError` becomes error 203."""
 MAX_OUTSTANDING = 4_096
 """Calls that wait for an answer: a lookup has some ten, a busy node some hundred."""
 MAX_PROVEN = 8_192
-"""Addresses known to receive what we send them (about 1 MB); the oldest are forgotten."""
+"""Addresses known to receive what we send them ; the oldest are forgotten."""
 TICK_S = 1 / 16
 """Time limits are rounded up to it: one timer then serves all calls, not one a call."""
 ENTROPY_BYTES = 1_024

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from spinney.errors import WireError
 from spinney.net.host import Address
-from spinney.wire.bencode import Limits, Value, decode, encode
+from spinney.wire.bencode import Limits, Value, decode, decode_dictionary, encode
 
 Arguments: TypeAlias = dict[bytes, Value]
 
@@ -29,6 +29,7 @@ MAX_ERROR_BYTES = 200
 GENERIC, SERVER, PROTOCOL, METHOD_UNKNOWN = 201, 202, 203, 204
 
 DATAGRAM = Limits(depth=16, tokens=1_024, length_bytes=MAX_RECEIVED_BYTES)
+_INSIDE = Limits(depth=DATAGRAM.depth - 1, tokens=DATAGRAM.tokens - 8)
 
 
 class Query(NamedTuple):
@@ -83,6 +84,42 @@ def decode_message(data: bytes) -> tuple[bytes, bytes, dict[bytes, Value]]:
 
     Keys may be unsorted (other nodes' are), never double.  Raises `WireError`.
     """
+    return _decode_usual(data) or _decode_any(data)
+
+
+_LENGTHS = tuple(b"%d:" % length for length in range(64))
+
+
+def _decode_usual(data: bytes) -> tuple[bytes, bytes, dict[bytes, Value]] | None:
+    """Messages in the very shape that `encode_query` and `encode_answer` give them: only what
+    is inside `a` or `r` has to be parsed.  None for every other message."""
+    if len(data) > MAX_RECEIVED_BYTES:
+        return None
+    tail = data[-16:]
+    if tail[:5] != b"1:t4:":
+        return None
+    transaction, ending = tail[5:9], tail[9:]
+    if ending == b"1:y1:re":
+        if data[:4] != b"d1:r":
+            return None
+        found = decode_dictionary(data, 4, limits=_INSIDE)
+        if found is None or found[1] != len(data) - 16:
+            return None
+        return b"r", transaction, {b"r": found[0], b"t": transaction, b"y": b"r"}
+    if ending != b"1:y1:qe" or data[:4] != b"d1:a":
+        return None
+    found = decode_dictionary(data, 4, limits=_INSIDE)
+    if found is None:
+        return None
+    middle = data[found[1] : -16]
+    colon = middle.find(b":", 3) + 1
+    method = middle[colon:]
+    if middle[:3] != b"1:q" or len(method) >= 64 or middle[3:colon] != _LENGTHS[len(method)]:
+        return None
+    return b"q", transaction, {b"a": found[0], b"q": method, b"t": transaction, b"y": b"q"}
+
+
+def _decode_any(data: bytes) -> tuple[bytes, bytes, dict[bytes, Value]]:
     message = decode(data, limits=DATAGRAM, canonical=False)
     if type(message) is not dict:
         raise WireError("a KRPC message is a dictionary")

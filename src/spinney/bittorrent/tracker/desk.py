@@ -24,6 +24,10 @@ from spinney.wire.http_messages import HttpResponse
 ASKERS_MAX = 50_000
 """Addresses whose requests are counted; when more come within a minute, counting starts anew."""
 
+PAGE_FRESH_S = 1.0
+"""The page and the figures are made once in so long: each looks at every torrent, and they are
+open to all."""
+
 _TEXT = "text/plain"
 _FRESH = ((b"Cache-Control", b"no-store"),)
 _NOT_HERE = b"Nothing here; the tracker announces at /announce.\n"
@@ -68,6 +72,7 @@ class Desk:
         self._began_at = now
         self._asked: dict[bytes, int] = {}
         self._minute = -1
+        self._made: dict[str, tuple[float, HttpResponse]] = {}
 
     def answer(self, method: str, target: str, remote: str, now: float) -> HttpResponse:
         """`target`: path and query as they came; `remote`: the asker's numeric address."""
@@ -80,20 +85,31 @@ class Desk:
             return HttpResponse(200, self._said(self._announce, query, remote, now), _TEXT, _FRESH)
         if path == "/scrape":
             return HttpResponse(200, self._said(self._scrape, query, remote, now), _TEXT, _FRESH)
+        if path in ("/", "/stats.json"):
+            return self._shown(path, now)
+        return HttpResponse(404, _NOT_HERE, _TEXT, page.HEADERS)
+
+    def _shown(self, path: str, now: float) -> HttpResponse:
+        """The page or the figures, as they were at most a second ago."""
+        made_at, shown = self._made.get(path, (float("-inf"), HttpResponse()))
+        if now - made_at < PAGE_FRESH_S:
+            return shown
+        uptime_s = now - self._began_at
         if path == "/":
             text = page.page(
                 self.state,
                 self.counts,
-                now - self._began_at,
+                uptime_s,
                 self.announce_url,
                 self.allowed or {},
                 self.settings.listed,
             )
-            return HttpResponse(200, text, "text/html; charset=utf-8", page.HEADERS)
-        if path == "/stats.json":
-            figures = page.stats_json(self.state, self.counts, now - self._began_at)
-            return HttpResponse(200, figures, "application/json", page.HEADERS)
-        return HttpResponse(404, _NOT_HERE, _TEXT, page.HEADERS)
+            shown = HttpResponse(200, text, "text/html; charset=utf-8", page.HEADERS)
+        else:
+            figures = page.stats_json(self.state, self.counts, uptime_s)
+            shown = HttpResponse(200, figures, "application/json", page.HEADERS)
+        self._made[path] = (now, shown)
+        return shown
 
     def _said(
         self, what: Callable[[str, Asker, float], bytes], query: str, remote: str, now: float

@@ -20,7 +20,7 @@ from spinney.net.host import Rng
 
 @dataclass(frozen=True, slots=True)
 class StateLimits:
-    """The bounds of a tracker's memory: about 700 bytes a peer, 2,500 a torrent."""
+    """The bounds of a tracker's memory: below 600 bytes a peer and 2,000 a torrent (a test)."""
 
     torrents: int = 20_000
     peers: int = 200_000

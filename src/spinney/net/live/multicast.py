@@ -6,6 +6,7 @@ interface.  The numbers are from <linux/in.h> and <linux/in6.h>: Python's `socke
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import struct
@@ -21,6 +22,16 @@ _IP_MULTICAST_ALL, _IPV6_MULTICAST_ALL = 49, 29
 _MCAST_JOIN_SOURCE_GROUP, _MCAST_LEAVE_SOURCE_GROUP = 46, 47
 _STORAGE_BYTES = 128  # struct sockaddr_storage
 _IP_ADD_SOURCE, _IP_DROP_SOURCE = 39, 40
+
+_REASONS = {
+    errno.EADDRINUSE: "this socket has joined it already",
+    errno.EADDRNOTAVAIL: "this socket has not joined it",
+    errno.ENODEV: "no interface leads to groups, so name one",
+    errno.ENOBUFS: (
+        "this socket has joined as many groups as the system allows "
+        "(`sysctl net.ipv4.igmp_max_memberships`), so use a second socket"
+    ),
+}
 
 
 def apply_multicast_options(sock: socket.socket, options: DatagramOptions) -> None:
@@ -82,7 +93,8 @@ def join_or_leave(
     except OSError as error:
         verb = "join" if join else "leave"
         where = f" on {interface}" if interface else ""
-        raise NetworkError(f"cannot {verb} {group}{where}: {error.strerror}") from error
+        reason = _REASONS.get(error.errno or 0, error.strerror)
+        raise NetworkError(f"cannot {verb} {group}{where}: {reason}") from error
 
 
 def _request(

@@ -22,6 +22,8 @@ from spinney.net.live.sockets import (
     system_address,
 )
 
+IP_BIND_ADDRESS_NO_PORT = 24  # <linux/in.h>
+
 TLS_HANDSHAKE_S = 20.0
 """A client that connects and never finishes the handshake holds a socket for this long."""
 
@@ -55,6 +57,10 @@ async def connect(
     try:
         if local is not None:
             _reuse(sock, reuse_port)
+            if not local[1]:
+                # The port is then chosen by `connect`, which knows the other end: else all
+                # connections from one address share its 28,000 free ports.
+                set_quietly(sock, socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             bind(sock, local)
         async with asyncio.timeout(timeout_s):
             try:
