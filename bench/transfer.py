@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """What a transfer costs for each block, in processor time.
 
     python bench/transfer.py [--mebibytes 1024] [--piece-kib 1024]

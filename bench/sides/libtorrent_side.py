@@ -53,6 +53,7 @@ def main() -> None:
         lt.torrent_status.finished,
     ):
         time.sleep(0.01)
+    began = resource.getrusage(resource.RUSAGE_SELF)
     say(ready=True, version=f"libtorrent {lt.version}")
     told = role == "seed"
     flushing = False
@@ -75,7 +76,7 @@ def main() -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     status = handle.status()
     say(
-        cpu_s=used.ru_utime + used.ru_stime,
+        cpu_s=used.ru_utime + used.ru_stime - began.ru_utime - began.ru_stime,
         rss_mib=used.ru_maxrss / 1024,
         uploaded_bytes=status.total_payload_upload,
         downloaded_bytes=status.total_payload_download,

@@ -50,6 +50,7 @@ async def run() -> None:
         transfer.on_complete(lambda: say(done=True, at=time.monotonic()))
     gc.collect()
     gc.freeze()
+    began = resource.getrusage(resource.RUSAGE_SELF)
     say(ready=True, version=f"spinney {spinney.__version__}")
     lines: asyncio.Queue[str] = asyncio.Queue()
     asyncio.get_running_loop().add_reader(sys.stdin, lambda: lines.put_nowait(sys.stdin.readline()))
@@ -62,7 +63,7 @@ async def run() -> None:
     status = swarm.status()
     used = resource.getrusage(resource.RUSAGE_SELF)
     say(
-        cpu_s=used.ru_utime + used.ru_stime,
+        cpu_s=used.ru_utime + used.ru_stime - began.ru_utime - began.ru_stime,
         rss_mib=used.ru_maxrss / 1024,
         uploaded_bytes=status.uploaded_bytes,
         downloaded_bytes=status.downloaded_bytes,

@@ -47,7 +47,7 @@ def test_several_pieces_are_in_flight_for_each_peer_and_no_more() -> None:
 def test_one_peer_alone_is_not_slowed() -> None:
     ration = start(1)
     assert len(ration.show(0, 0.0, 0.0)) * PIECE >= 1 << 20
-    assert len(ration.show(0, 0.0, 500e6)) == PIECES - 4
+    assert len(ration.show(0, 0.0, 500e6)) == PIECES - 8
 
 
 def test_no_more_peers_are_shown_pieces_than_can_be_served() -> None:

@@ -14,6 +14,7 @@ from spinney.sim.world import World
 
 OPEN = Settings(addresses=("0.0.0.0",))
 FILE = Torrent(8 << 20, 65_536)
+NEAR = Link(latency=Uniform(0.002, 0.02))
 
 
 class Watch:
@@ -38,10 +39,10 @@ def swarm(
     *,
     leechers: int = 8,
     settings: Settings = OPEN,
-    up: float | None = 5e6,
+    up: float | None = 1.5e6,
     down: float | None = None,
     torrent: Torrent = FILE,
-    link: Link = Link(latency=Uniform(0.005, 0.04)),
+    link: Link = NEAR,
 ) -> tuple[float, float, Watch, list[Member]]:
     """Runs one swarm; returns the seconds of the last, copies that left the seed, the watch."""
     with World(seed=seed, link=link) as world:
@@ -83,10 +84,10 @@ def swarm(
 def test_a_young_swarm_ends_near_the_fluid_bound(seed: int) -> None:
     last, copies, watch, members = swarm(seed)
     size = len(FILE.data)
-    bound = max(size / 5e6, 8 * size / (5e6 * 9))
+    bound = max(size / 1.5e6, 8 * size / (1.5e6 * 9))
     assert last < 1.5 * bound
     assert copies < 1.4
-    assert watch.most_in_a_second() <= 5e6 * 1.1 + 16_384
+    assert watch.most_in_a_second() <= 1.5e6 * 1.1 + 16_384
     sent = sum(member.swarm.uploaded_bytes for member in members)
     taken = sum(member.swarm.downloaded_bytes for member in members)
     assert taken <= sent <= taken * 1.05

@@ -10,9 +10,10 @@ Settings (one JSON object): `listen` (address:port, also where connections leave
 
 Out, one object a line: `ready` {version, port}, `status` {state, progress, done_bytes,
 payload_down, payload_up, seeds, peers: [{address, client, down, up}]}, `tracker` {url, message}
-for each answer or error, `peer` {message} for each peer that is lost, `done` {seconds, bytes} once everything is verified *and can be read*
-(libtorrent says finished before its last bytes are on disk: we wait for the flush), `stopped`.
-Bytes by peer are sampled with the status: the last moment of a peer that left is missing.
+for each answer or error, `peer` {message} for each peer that is lost, `done` {seconds, bytes}
+once everything is verified *and can be read* (libtorrent says finished before its last bytes
+are on disk: we wait for the flush), `stopped`.  Bytes by peer are sampled with the status: the
+last moment of a peer that left is missing.
 In, one object a line: {"connect": ["198.18.3.1", 6881]}, {"announce": true}, {"stop": true};
 the end of the input stops it too.
 """

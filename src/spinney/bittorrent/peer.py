@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
-from spinney.bittorrent.codec import MAX_PIECES, MAX_REQUEST_BYTES, encode, encode_haves
+from spinney.bittorrent.codec import MAX_REQUEST_BYTES, encode, encode_haves
 from spinney.bittorrent.connection import Connection
 from spinney.bittorrent.downloading import Downloader
+from spinney.bittorrent.early import Early
 from spinney.bittorrent.extensions import (
     HANDSHAKE_ID,
     METADATA,
@@ -25,6 +27,7 @@ from spinney.bittorrent.extensions import (
     encode_extension_handshake,
 )
 from spinney.bittorrent.fast import allowed_fast_set
+from spinney.bittorrent.introducing import introduction
 from spinney.bittorrent.messages import (
     RESERVED_EXTENDED,
     RESERVED_FAST,
@@ -65,8 +68,6 @@ if TYPE_CHECKING:
 CHATTER_LIMIT = 6_000
 """Messages a second that move no data: a thousand rejects and cancels are normal once in a
 while, an endless stream of them is an attack."""
-EARLY_HAVES = 20_000
-"""Haves kept before the descriptor is known (8 bytes each)."""
 METADATA_SERVED_BYTES = 32 << 20
 """Info dictionary bytes that one connection gets: three times the largest, then rejects."""
 
@@ -101,9 +102,7 @@ class Peer:
         self._loop = asyncio.get_running_loop()
         self._described = False
         """It has said which pieces it has (once is all)."""
-        self._early_all = False
-        self._early_bits: bytes | None = None
-        self._early_haves: list[int] = []
+        self._early = Early()
         self._piece_count = 0
         self._chatter = 0
         self._offered: frozenset[int] = frozenset()
@@ -136,7 +135,7 @@ class Peer:
         self.uploader.begin(swarm.transfer)
         self.downloader.begin(swarm.transfer, swarm.space_bytes)
         if late:
-            self._replay_early()
+            self._tell_early()
             self.connection.send(encode_haves(swarm.transfer.have))
         else:
             self._tell_pieces(swarm.transfer.have)
@@ -167,28 +166,11 @@ class Peer:
             self.connection.send(encode(AllowedFast(piece)))
 
     def tell_extensions(self) -> None:
-        """Our extension handshake; again when we became complete (BEP 10 allows it).
-
-        A rationing seed does not say `upload_only` yet: libtorrent leaves a peer that wants
-        nothing and has shown nothing.
-        """
-        if not self.extended:
-            return
-        swarm = self._swarm
-        ids = {METADATA: METADATA_ID}
-        if swarm.exchanging:
-            ids[PEX] = PEX_ID
-        row = ExtensionHandshake(
-            ids=ids,
-            port=swarm.port or None,
-            version=swarm.settings.client,
-            your_ip=self.connection.remote[0],
-            request_limit=swarm.settings.request_limit,
-            metadata_bytes=len(swarm.info_bytes) if swarm.info_bytes is not None else None,
-            upload_only=True if swarm.complete and not self.rationed else None,
-        )
-        payload = encode_extension_handshake(row)
-        self.connection.send(encode(Extended(HANDSHAKE_ID, payload)))
+        """Our extension handshake; again when we became complete (BEP 10 allows it)."""
+        if self.extended:
+            row = introduction(self._swarm, self.connection.remote[0], rationed=self.rationed)
+            payload = encode_extension_handshake(row)
+            self.connection.send(encode(Extended(HANDSHAKE_ID, payload)))
 
     # what the connection calls
 
@@ -198,9 +180,7 @@ class Peer:
     def have(self, piece: int) -> None:
         feed = self.downloader.feed
         if feed is None:
-            if piece >= MAX_PIECES or len(self._early_haves) >= EARLY_HAVES:
-                raise PeerError("has more pieces than a torrent can have")
-            self._early_haves.append(piece)
+            self._early.have(piece)
             return
         if piece >= self._piece_count:
             raise PeerError(f"has piece {piece} of {self._piece_count}")
@@ -301,7 +281,7 @@ class Peer:
             self._swarm.slots_changed()
 
     def _describe(self) -> None:
-        if self._described or self._early_haves:
+        if self._described or self._early.haves:
             raise PeerError("says twice which pieces it has")
         self._described = True
 
@@ -309,7 +289,7 @@ class Peer:
         self._describe()
         feed = self.downloader.feed
         if feed is None:
-            self._early_bits = message.bits
+            self._early.bits = message.bits
             return
         feed.saw_bitfield(Bitfield.from_bytes(message.bits, self._piece_count))
         self._described_now()
@@ -319,7 +299,7 @@ class Peer:
         self._describe()
         feed = self.downloader.feed
         if feed is None:
-            self._early_all = True
+            self._early.all = True
             return
         feed.saw_bitfield(Bitfield(self._piece_count, full=True))
         self._described_now()
@@ -336,23 +316,14 @@ class Peer:
             self._join_ration()
         self._swarm.peer_described(self)
 
-    def _replay_early(self) -> None:
+    def _tell_early(self) -> None:
         feed = self.downloader.feed
         assert feed is not None
         try:
-            if self._early_all:
-                feed.saw_bitfield(Bitfield(self._piece_count, full=True))
-            elif self._early_bits is not None:
-                feed.saw_bitfield(Bitfield.from_bytes(self._early_bits, self._piece_count))
-            for piece in self._early_haves:
-                if piece >= self._piece_count:
-                    raise PeerError(f"has piece {piece} of {self._piece_count}")
-                if piece not in feed.has:
-                    feed.saw_have(piece)
+            self._early.tell(feed, self._piece_count)
         except (WireError, PeerError) as error:
             self.connection.close(str(error), abort=True)
             return
-        self._early_bits, self._early_haves = None, []
         self.downloader.wake()
 
     def _need_fast(self) -> None:
@@ -387,17 +358,8 @@ class Peer:
             self.connection.send(encode(RejectRequest(*row)))
 
     def _hash_request(self, message: HashRequest) -> None:
-        self.connection.send(
-            encode(
-                HashReject(
-                    message.pieces_root,
-                    message.base_layer,
-                    message.index,
-                    message.length,
-                    message.proof_layers,
-                )
-            )
-        )
+        """Piece layers are not served yet; who asks is told so at once."""
+        self.connection.send(encode(HashReject(*astuple(message))))
 
     def _extended(self, message: Extended) -> None:
         if not self.extended:
@@ -477,7 +439,9 @@ class Peer:
             return
         now = self._loop.time()
         meter = self.uploader.meter
-        rate = min(meter.rate_bytes_per_s(now), 2.0 * meter.total_bytes)  # nothing is known at first
+        rate = min(
+            meter.rate_bytes_per_s(now), 2.0 * meter.total_bytes
+        )  # nothing is known at first
         spare = self._swarm.has_spare_upload
         rows = ration.show(self.key, now, rate, seats=self._swarm.slots, spare=spare)
         if rows:
@@ -507,7 +471,7 @@ class Peer:
     def seed(self) -> bool:
         """It has everything, or wants nothing more."""
         feed = self.downloader.feed
-        return self.upload_only or self._early_all or (feed is not None and feed.has.full)
+        return self.upload_only or self._early.all or (feed is not None and feed.has.full)
 
     def _lied(self, reason: str) -> None:
         self._swarm.ban(self, reason)

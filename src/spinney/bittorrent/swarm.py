@@ -12,8 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from spinney.bittorrent.announcing import Announcing, PeerSource
 from spinney.bittorrent.choking import Choking
@@ -27,11 +26,10 @@ from spinney.bittorrent.peers import Candidates
 from spinney.bittorrent.pex import FLAG_REACHABLE, FLAG_SEED, PeerExchange
 from spinney.bittorrent.roster import keep_new, weakest
 from spinney.bittorrent.seeding import Ration
-from spinney.bittorrent.settings import Settings
-from spinney.bittorrent.turns import Turns
+from spinney.bittorrent.status import SwarmNode, SwarmStatus
 from spinney.errors import DescriptorError, SpinneyError, StorageError, TransferError
 from spinney.net.address import is_loopback
-from spinney.net.host import Address, Rng
+from spinney.net.host import Address
 from spinney.net.limits import Limit
 
 if TYPE_CHECKING:
@@ -48,51 +46,6 @@ FINISHED_KEPT = 10_000
 SHOW_PAUSE_S = 0.1
 SPARE_S = 0.1
 """A backlog of requests shorter than this leaves a part of the upload unused."""
-
-
-class SwarmNode(Protocol):
-    """What a swarm needs of the node that owns it."""
-
-    port: int
-    settings: Settings
-    turns: Turns
-
-    @property
-    def rng(self) -> Rng: ...
-
-    def dial(self, swarm: Swarm, address: Address) -> None: ...
-    def next_key(self) -> int: ...
-    def count_received(self, connection: Connection, swarm: Swarm, length_bytes: int) -> None: ...
-    def full(self) -> bool:
-        """No connection more in the whole node."""
-
-    def crowded(self, host: str) -> bool:
-        """This address has as many connections as one may have."""
-
-    def own_addresses(self) -> list[Address]: ...
-    def removed(self, swarm: Swarm) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class SwarmStatus:
-    """A moment of a swarm, for people.  Rates and bytes are payload."""
-
-    peers: int
-    seeds: int
-    unchoked: int
-    down_bytes_per_s: float
-    up_bytes_per_s: float
-    downloaded_bytes: int
-    uploaded_bytes: int
-    candidates: int
-    opening: int
-    finished_peers: int
-    """Different peers that were seen to have everything, this far."""
-    rationing: bool
-    tried: tuple[str, ...]
-    """What each source of peers was asked, and what came of it."""
-    warnings: tuple[str, ...]
-    failure: SpinneyError | None
 
 
 class Swarm:

@@ -62,7 +62,7 @@ class InProgress:
     def open_unasked(self, piece: int, feed: TransferFeed) -> Open | None:
         """A piece begun by bytes that nobody asked for; None if they are not wanted here."""
         transfer = self._transfer
-        if piece not in transfer.needed or transfer.congested:
+        if piece not in transfer.needed:
             return None
         if transfer.in_order and transfer.window_is_hard and piece not in transfer.window():
             return None

@@ -56,6 +56,14 @@ def _nothing(*_: object) -> None:
     """What a cancelled entry runs."""
 
 
+class _Stop(BaseException):
+    """Leaves the loop: cheaper than asking after every event whether to."""
+
+
+def _stop() -> None:
+    raise _Stop
+
+
 class Ready(Entry):
     """A handle for `call_soon`: `[callback, args, loop]`, with asyncio's face of a handle."""
 
@@ -131,7 +139,6 @@ class SimLoop(Refusing):
         self._keys: list[int] = []
         self._key = -1
         self._sweep_at = FEWEST_SWEPT
-        self._stopping = False
         self._running = False
         self._closed = False
         self._handler: Callable[[SimLoop, dict[str, Any]], object] | None = None
@@ -287,34 +294,27 @@ class SimLoop(Refusing):
         return guards.Entered(self, self._first_iteration, self._last_reference)
 
     def _run(self, until: float | None) -> None:
-        self._stopping = False
         limit = float("inf") if until is None else until
-        while True:
-            if self._stopping:
-                return
+        finished = False
+        while not finished:
             try:
                 finished = self._spin(limit, EVENTS_A_SPELL)
+            except _Stop:
+                return
             except SimulationError:
                 raise
             except Exception as error:
                 self.call_exception_handler(
                     {"message": "an event of the simulator raised", "exception": error}
                 )
-                finished = False
-            if self.failures and self.fail_on_error:
-                return
-            if finished:
-                if self._stopping:
-                    return
-                if until is not None:
-                    self.now = max(self.now, until)
-                    return
-                raise Stalled(guards.who_waits(self))
             for chore in self.housekeeping:
                 chore()
             self._spells += 1
             if self.collects and not self._spells % SPELLS_PER_COLLECTION:
                 gc.collect(1 if self._spells % (SPELLS_PER_COLLECTION * 8) else 2)
+        if until is None:
+            raise Stalled(guards.who_waits(self))
+        self.now = max(self.now, until)
 
     def _spin(self, limit: float, budget: int) -> bool:
         """Runs about `budget` events; True when there is nothing more to do up to `limit`."""
@@ -322,6 +322,8 @@ class SimLoop(Refusing):
         ready = self._ready
         pop = heappop
         popleft = ready.popleft
+        nothing = _nothing
+        now = self.now
         left = budget
         rounds = self._rounds
         try:
@@ -334,29 +336,26 @@ class SimLoop(Refusing):
                     for _ in range(len(ready)):
                         callback, args = popleft()
                         callback(*args)
-                    if self._stopping:
-                        return True
                 if not heap and not self._load():
                     return True
-                when = heap[0][0]
-                if when > self.now:
+                entry = pop(heap)
+                when = entry[0]
+                if when > now:
                     if when > limit:
+                        heappush(heap, entry)
                         return True
-                    self.now = when
+                    self.now = now = when
                     rounds = 0
                 else:
                     rounds += 1
                     if rounds > ROUNDS_AT_ONE_INSTANT * 16:
                         raise Livelock(guards.who_spins(self, ready))
-                entry = pop(heap)
-                callback = entry[2]
                 left -= 1
-                if callback is _nothing:
+                callback = entry[2]
+                if callback is nothing:
                     self.cancelled -= 1
                 else:
                     callback(*entry[3])
-                    if self._stopping:
-                        return True
             return False
         finally:
             self.events += budget - left
@@ -399,10 +398,12 @@ class SimLoop(Refusing):
                 handle[0], handle[1] = _nothing, ()
 
     def stop(self) -> None:
-        self._stopping = True
+        """Ends the run once what is ready now has had its turn."""
+        self._ready.append((_stop, ()))
 
-    def _stop_on(self, _: object) -> None:
-        self._stopping = True
+    @staticmethod
+    def _stop_on(_: object) -> None:
+        raise _Stop
 
     def is_running(self) -> bool:
         return self._running
@@ -442,8 +443,10 @@ class SimLoop(Refusing):
         self._handler = handler
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
-        """Keeps the error; the run that it happened in fails with it."""
+        """Keeps the error; the run that it happened in ends, and fails with it."""
         self.failures.append(context)
+        if self.fail_on_error and self._running:
+            self.stop()
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         if self._handler is None:

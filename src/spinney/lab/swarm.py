@@ -1,0 +1,103 @@
+"""A swarm that begins with one seed: how near does the last peer come to the fluid bound?
+
+All peers arrive at once and upload at one rate; some of them may be freeloaders, nodes of
+another class that take and never give.  Two figures: the time of the last contributor against
+the bound max(F/u_s, N·F/(u_s + Σu_i)), and how much longer than a contributor a freeloader
+waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from spinney.bittorrent.node import BitTorrent
+from spinney.lab._torrents import Freeloader, Member, Torrent, fluid_bound_s, settings
+from spinney.lab.experiment import Check, Experiment, Plot, Row, Trial
+from spinney.sim import Link, Uniform
+
+LIMIT_S = 3_600.0
+
+
+def run(trial: Trial) -> Iterator[Row]:
+    """One row for the swarm: seconds, copies that left the seed, the bound, the penalty."""
+    world = trial.world(link=Link(latency=Uniform(0.01, 0.05)))
+    rng = trial.rng("swarm")
+    torrent = Torrent(trial["size_kib"] << 10, trial["piece_kib"] << 10, rng)
+    up = trial["up_kb_per_s"] * 1e3
+    count, free = trial["peers"], int(trial["peers"] * trial["freeloaders"])
+    ours = settings(connections=trial["connections"] + 10, ration=trial["ration"])
+    seed = Member(world.host("seed"), torrent, ours, up, seed=True)
+    peers = [
+        Member(
+            world.host(f"peer {number}"),
+            torrent,
+            ours,
+            up,
+            kind=Freeloader if number < free else BitTorrent,
+        )
+        for number in range(count)
+    ]
+
+    async def scenario() -> float:
+        for member in (seed, *peers):
+            await member.start()
+        began = world.loop.time()
+        everybody = [seed, *peers]
+        for peer in peers:
+            others = [other for other in everybody if other is not peer]
+            peer.knows(rng.sample(others, min(trial["connections"] // 2, len(others))))
+        async with asyncio.timeout(LIMIT_S):
+            for peer in peers:
+                await peer.done.wait()
+        return began
+
+    began = world.run(scenario())
+    ends = [(peer.done_at_s or LIMIT_S) - began for peer in peers]
+    honest = ends[free:]
+    bound = fluid_bound_s(len(torrent.data), up, [up] * (count - free))
+    if free:
+        bound = max(bound, count * len(torrent.data) / (up * (1 + count - free)))
+    mean_honest = sum(honest) / len(honest)
+    yield {
+        "bound_s": round(bound, 3),
+        "last_s": round(max(honest), 3),
+        "ratio": round(max(honest) / bound, 4),
+        "mean_s": round(mean_honest, 3),
+        "copies_sent": round(seed.swarm.uploaded_bytes / len(torrent.data), 4),
+        "penalty": round(sum(ends[:free]) / free / mean_honest, 4) if free else None,
+        "fetched": round(
+            sum(peer.swarm.downloaded_bytes for peer in peers) / len(torrent.data) / count, 4
+        ),
+    }
+
+
+EXPERIMENT = Experiment(
+    name="swarm",
+    doc="One seed and many peers: time of the last against the fluid bound; freeloaders",
+    parameters={
+        "peers": 200,
+        "size_kib": 4096,
+        "piece_kib": 32,
+        "up_kb_per_s": 250,
+        "connections": 40,
+        "ration": True,
+        "freeloaders": 0.0,
+    },
+    grid={"ration": (True, False), "freeloaders": (0.0, 0.1)},
+    run=run,
+    checks=(
+        Check("nothing is fetched twice but in the endgame", lambda rows: _all_below(rows, 1.15)),
+        Check(
+            "a freeloader waits longer than a contributor",
+            lambda rows: all(row["penalty"] is None or float(row["penalty"]) > 1 for row in rows),
+        ),
+    ),
+    plot=Plot(x="freeloaders", y="ratio", by="ration", title="Last contributor / fluid bound"),
+    source="lectures: BitTorrent; BEP 3, 16",
+    seeds=2,
+)
+
+
+def _all_below(rows: object, most: float) -> bool:
+    return all(row["fetched"] < most for row in rows)  # type: ignore[attr-defined]
