@@ -38,6 +38,11 @@ QUICK_S = 0.05
 SLOW_S = 0.5
 MAX_BACKLOG_BYTES = 2 << 20
 """Beyond the high-water mark, where blocks stop: only answers to floods get here."""
+OUTBOX_BYTES = 262_144
+"""Control messages gathered in one step before they are handed on: one read can ask for more
+metadata than memory holds."""
+LINGER_S = 10.0
+"""A closed connection sends what waits for so long; a peer that does not read cannot keep it."""
 
 
 class ReceiveBuffer:
@@ -109,6 +114,8 @@ class Connection(asyncio.BufferedProtocol):
         self._view = gate.buffer.view
         self._tail = b""
         self._outbox: list[bytes] = []
+        self._outbox_bytes = 0
+        self._lingering: asyncio.TimerHandle | None = None
         self._flush_due = False
         self._high_water_bytes = FIRST_HIGH_WATER_BYTES
         self._paused_at = 0.0
@@ -227,6 +234,8 @@ class Connection(asyncio.BufferedProtocol):
             self.why = "lost" if error is None else f"lost: {error}"
         self._outbox.clear()
         self._tail = b""
+        if self._lingering is not None:
+            self._lingering.cancel()
         conversation, self.conversation = self.conversation, None
         if conversation is not None:
             conversation.ended(self.why)
@@ -236,20 +245,37 @@ class Connection(asyncio.BufferedProtocol):
 
     def send(self, data: bytes) -> None:
         """Control messages; they leave together at the end of this step of the event loop."""
+        if self.closed:
+            return
         self._outbox.append(data)
-        if not self._flush_due:
+        self._outbox_bytes += len(data)
+        if self._outbox_bytes >= OUTBOX_BYTES:
+            self.flush()
+        elif not self._flush_due:
             self._flush_due = True
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush_due = False
+        self.flush()
 
     def flush(self) -> None:
-        self._flush_due = False
         if not self._outbox or self.closed or self._transport is None:
             return
         self._transport.write(b"".join(self._outbox))
         self._outbox.clear()
+        self._outbox_bytes = 0
         self.last_sent_at = self._loop.time()
         if self._transport.get_write_buffer_size() > self._high_water_bytes + MAX_BACKLOG_BYTES:
             self.close("does not read what it asks for", abort=True)
+
+    @property
+    def backlogged(self) -> bool:
+        """So much waits already that large answers should be refused."""
+        waiting = self._outbox_bytes
+        if self._transport is not None:
+            waiting += self._transport.get_write_buffer_size()
+        return waiting > self._high_water_bytes + MAX_BACKLOG_BYTES // 2
 
     def send_blocks(self, buffers: Sequence[Buffer]) -> None:
         """Heads and views in order, after whatever control messages wait.  Views must keep."""
@@ -291,8 +317,11 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
             return
         self.flush()
+        if self.closed:
+            return
         self.closed = True
         self._transport.close()
+        self._lingering = self._loop.call_later(LINGER_S, self._transport.abort)
 
     def abort(self) -> None:
         """The last word, for a close whose bytes nobody takes."""

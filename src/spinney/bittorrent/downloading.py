@@ -13,7 +13,7 @@ from spinney.bittorrent.meter import Meter
 from spinney.bittorrent.requests import RequestQueue
 from spinney.content.pieces import Bitfield
 from spinney.errors import PeerError
-from spinney.net.address import format_address
+from spinney.net.address import format_address, is_loopback
 
 if TYPE_CHECKING:
     from spinney.content.transfer import Feed, TransferLike
@@ -33,7 +33,9 @@ class Downloader:
 
     def __init__(self, connection: Connection, now: float, blame: Callable[[str], None]) -> None:
         self.label = format_address(connection.remote)
-        self.peer_key = connection.remote[0]
+        host = connection.remote[0]
+        self.peer_key = self.label if is_loopback(host) else host
+        """Whom blame falls on.  Everybody on this machine has its loopback address."""
         self.feed: Feed | None = None
         self.queue = RequestQueue(now)
         self.meter = Meter(now, 10.0)
@@ -42,6 +44,8 @@ class Downloader:
         self.interested = False
         """We have told the peer that we want something."""
         self.snubbed = False
+        self.moved_at = now
+        """When a block last came."""
         self.allowed: Bitfield | None = None
         """Pieces that we may ask for while choked (BEP 6)."""
         self._connection = connection
@@ -116,6 +120,7 @@ class Downloader:
                 self.snubbed = False
                 self._rest_until = 0.0
             self._rest_s = FIRST_REST_S
+            self.moved_at = now
             self.meter.add(now, length)
             self.queue.received(now, length)
             self.ask(now)

@@ -89,7 +89,7 @@ def decode(data: bytes) -> LanAnnounce:
 
 
 def _infohash(value: bytes) -> bytes:
-    if len(value) == 40:
+    if len(value) == 40 and value.isalnum():  # `fromhex` skips spaces
         try:
             return bytes.fromhex(value.decode("ascii"))
         except ValueError:

@@ -23,6 +23,10 @@ IN_FLIGHT = 4
 """Pieces asked of one peer at a time."""
 MAX_SIZES = 3
 """Different lengths that peers claim, each collected for itself; further claims wait."""
+TURN_S = 30.0
+"""While others wait, an attempt gives up its place after this time, and after twice as long each
+time that this happened: three who answer slowly for a made-up length must not block the rest."""
+MAX_TURN_S = 960.0
 TIMEOUT_S = 15.0
 MAX_REFUSALS = 3
 """Rejects and silences of one peer before it is no longer asked."""
@@ -82,6 +86,8 @@ class _Peer:
     asked: dict[int, float] = field(default_factory=dict)
     """Piece to when it was asked; at most `IN_FLIGHT`."""
     refusals: int = 0
+    turns: int = 0
+    """How often the attempt at its size had to make room for others."""
 
 
 @dataclass(slots=True)
@@ -91,6 +97,7 @@ class _Attempt:
     pieces: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     alone: int | None = None
     """After a failure: only this peer is asked."""
+    since: float = 0.0
 
 
 class MetadataFetch:
@@ -106,8 +113,8 @@ class MetadataFetch:
 
     def joined(self, key: int, size_bytes: int) -> None:
         """A peer says that it has the dictionary, and how long it is."""
-        if not 0 < size_bytes <= MAX_METADATA_BYTES:
-            return
+        if key in self._peers or not 0 < size_bytes <= MAX_METADATA_BYTES:
+            return  # what it said first counts: saying it again forgives nothing
         self._peers[key] = _Peer(key, size_bytes)
 
     def left(self, key: int) -> None:
@@ -131,10 +138,10 @@ class MetadataFetch:
                     del peer.asked[piece]
                     peer.refusals += 1
         self._forget_useless()
-        for peer in self._peers.values():
-            if peer.refusals >= MAX_REFUSALS:
-                continue
-            attempt = self._attempt(peer.size_bytes)
+        self._pass_on()
+        willing = [peer for peer in self._peers.values() if peer.refusals < MAX_REFUSALS]
+        for peer in sorted(willing, key=lambda peer: peer.turns):
+            attempt = self._attempt(peer.size_bytes, now)
             if attempt is None:
                 continue
             if attempt.alone is not None and attempt.alone != peer.key:
@@ -148,12 +155,41 @@ class MetadataFetch:
         for size_bytes in [size for size in self._attempts if size not in useful]:
             del self._attempts[size_bytes]
 
-    def _attempt(self, size_bytes: int) -> _Attempt | None:
+    def _pass_on(self) -> None:
+        """One who is tried alone and does not answer any more gives way to the next."""
+        for size_bytes, attempt in self._attempts.items():
+            peer = None if attempt.alone is None else self._peers.get(attempt.alone)
+            if peer is not None and peer.refusals >= MAX_REFUSALS:
+                attempt.alone = self._next_alone(size_bytes)
+                attempt.pieces.clear()
+
+    def _attempt(self, size_bytes: int, now: float) -> _Attempt | None:
         if size_bytes not in self._attempts:
-            if len(self._attempts) >= MAX_SIZES:
+            if len(self._attempts) >= MAX_SIZES and not self._make_room(now):
                 return None
-            self._attempts[size_bytes] = _Attempt()
+            self._attempts[size_bytes] = _Attempt(since=now)
         return self._attempts[size_bytes]
+
+    def _make_room(self, now: float) -> bool:
+        """Ends the attempt whose turn is over for longest."""
+
+        def over_s(size_bytes: int) -> float:
+            turn_s = min(TURN_S * 2.0 ** min(self._turns(size_bytes), 10), MAX_TURN_S)
+            return now - self._attempts[size_bytes].since - turn_s
+
+        oldest = max(self._attempts, key=over_s)
+        if over_s(oldest) < 0:
+            return False
+        del self._attempts[oldest]
+        for peer in self._peers.values():
+            if peer.size_bytes == oldest:
+                peer.turns += 1
+                peer.asked.clear()
+        return True
+
+    def _turns(self, size_bytes: int) -> int:
+        rows = [peer.turns for peer in self._peers.values() if peer.size_bytes == size_bytes]
+        return max(rows, default=0)
 
     def _missing(self, peer: _Peer, attempt: _Attempt, now: float) -> list[int]:
         room = IN_FLIGHT - len(peer.asked)

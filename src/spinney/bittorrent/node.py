@@ -15,7 +15,7 @@ from spinney.bittorrent.settings import Settings
 from spinney.bittorrent.swarm import Swarm
 from spinney.bittorrent.turns import Pauses, Turns
 from spinney.errors import NetworkError, PortTakenError, UsageError
-from spinney.net.address import is_local
+from spinney.net.address import is_local, network_of
 from spinney.net.guard import may_dial
 from spinney.net.host import Address, Host, Listener, Rng
 from spinney.net.limits import Bucket, Limit
@@ -55,6 +55,7 @@ class BitTorrent:
         self._opening: dict[Connection, None] = {}
         """Connections whose handshake is not through; `Settings.handshakes` of accepted ones."""
         self._per_host: dict[str, int] = {}
+        """By address and by IPv6 network: bounded by the connections."""
         self._open_connections = 0
         self._dials: dict[int, asyncio.Task[None]] = {}
         self._last_key = 0
@@ -174,21 +175,28 @@ class BitTorrent:
     def opened(self, connection: Connection) -> None:
         host = connection.remote[0]
         self._open_connections += 1
-        self._per_host[host] = self._per_host.get(host, 0) + 1
-        waiting = sum(1 for other in self._opening if not other.outgoing)
+        for key in _places(host):
+            self._per_host[key] = self._per_host.get(key, 0) + 1
+        waiting = [other for other in self._opening if not other.outgoing and not other.closed]
         self._opening[connection] = None
         if self._closed:
             connection.close("the program ends", abort=True)
         elif not connection.outgoing and (
-            waiting >= self.settings.handshakes
-            or self._open_connections > self.settings.connections + self.settings.handshakes
-            or self._crowd(host) > self.settings.connections_per_address
+            self._open_connections > self.settings.connections + self.settings.handshakes
+            or self.crowded(host)
         ):
             connection.close("too many connections", abort=True)
+        elif not connection.outgoing and len(waiting) >= self.settings.handshakes:
+            # An honest one says what it wants within a round trip: the oldest is the likeliest
+            # to have come only to take a place.
+            waiting[0].close("too many wait to say what they want", abort=True)
 
-    def _crowd(self, host: str) -> int:
-        """Connections of this address; 0 for local ones, which are not limited."""
-        return 0 if is_local(host) else self._per_host.get(host, 0)
+    def crowded(self, host: str) -> bool:
+        if is_local(host):
+            return False
+        limits = (self.settings.connections_per_address, self.settings.connections_per_network)
+        counts = [self._per_host.get(key, 0) for key in _places(host)]
+        return any(count > limit for count, limit in zip(counts, limits, strict=False))
 
     def answer(self, connection: Connection, infohash: bytes) -> Handshake | None:
         swarm = self._swarms.get(infohash)
@@ -216,9 +224,10 @@ class BitTorrent:
         host = connection.remote[0]
         if host in self._per_host:
             self._open_connections -= 1
-            self._per_host[host] -= 1
-            if not self._per_host[host]:
-                del self._per_host[host]
+            for key in _places(host):
+                self._per_host[key] -= 1
+                if not self._per_host[key]:
+                    del self._per_host[key]
         self._opening.pop(connection, None)
         self._pauses.forget(connection)
         if connection.outgoing and connection.swarm is not None:
@@ -252,11 +261,9 @@ class BitTorrent:
         if not swarm.down.unlimited:
             self._pauses.read(connection, swarm.down, length_bytes)
 
-    def full(self) -> bool:
-        return self._open_connections >= self.settings.connections
-
-    def crowded(self, host: str) -> bool:
-        return self._crowd(host) > self.settings.connections_per_address
+    def full(self, *, outgoing: bool) -> bool:
+        share = 1.0 if outgoing else 1.0 - self.settings.outgoing_share
+        return self._open_connections >= self.settings.connections * share
 
     def own_addresses(self) -> list[Address]:
         """One of each family that others may see us by, for BEP 40."""
@@ -270,6 +277,12 @@ class BitTorrent:
     def removed(self, swarm: Swarm) -> None:
         for infohash in swarm.infohashes:
             self._swarms.pop(infohash, None)
+
+
+def _places(host: str) -> tuple[str, ...]:
+    """What connections are counted by: the address, and of IPv6 the /64 that holds it."""
+    network = network_of(host)
+    return (host,) if network is None else (host, network)
 
 
 def _limit(program: Bucket, transfer: Bucket | None) -> Limit:

@@ -68,6 +68,10 @@ if TYPE_CHECKING:
 CHATTER_LIMIT = 6_000
 """Messages a second that move no data: a thousand rejects and cancels are normal once in a
 while, an endless stream of them is an attack."""
+DEAR: dict[type[Any], int] = {Extended: 8, Choke: 20, Unchoke: 20, Interested: 4, NotInterested: 4}
+"""Messages that cause more work than others count so often."""
+CRUMB_BYTES = 256
+"""Smaller blocks count as chatter: else an endless stream of empty ones would cost nothing."""
 METADATA_SERVED_BYTES = 32 << 20
 """Info dictionary bytes that one connection gets: three times the largest, then rejects."""
 
@@ -175,6 +179,8 @@ class Peer:
     # what the connection calls
 
     def block(self, piece: int, begin: int, data: memoryview) -> None:
+        if len(data) < CRUMB_BYTES:
+            self.chatter()
         self.downloader.block(piece, begin, data)
 
     def have(self, piece: int) -> None:
@@ -239,6 +245,7 @@ class Peer:
             self.connection.send(data)
 
     def message(self, message: Message) -> None:
+        self._chatter += DEAR.get(type(message), 1) - 1
         self.chatter()
         handler = _HANDLERS.get(type(message))
         if handler is not None:
@@ -354,6 +361,7 @@ class Peer:
 
     def _cancel(self, message: Cancel) -> None:
         row = (message.piece, message.begin, message.length)
+        self._chatter += len(self.uploader.pending) // 200  # it is looked for among them
         if self.uploader.cancel(row) and self.fast:
             self.connection.send(encode(RejectRequest(*row)))
 
@@ -395,7 +403,7 @@ class Peer:
         if not kind:
             return
         info_bytes = self._swarm.info_bytes
-        if self._metadata_bytes >= METADATA_SERVED_BYTES:
+        if self._metadata_bytes >= METADATA_SERVED_BYTES or self.connection.backlogged:
             info_bytes = None
         reply = answer(info_bytes, message.piece)
         self._metadata_bytes += len(reply.data)

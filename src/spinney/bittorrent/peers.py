@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from spinney.bittorrent.priority import canonical_priority
-from spinney.net.address import is_dialable
+from spinney.net.address import is_dialable, is_loopback
 from spinney.net.host import Address
 
 TRUST = {"link": 0, "user": 0, "lan": 1, "tracker": 2, "incoming": 2, "dht": 3, "pex": 4}
@@ -24,6 +24,11 @@ MAX_FAILURES = 8
 SHORT_STAY_S = 5.0
 """A connection that ended sooner counts as a failure: the peer does not want us."""
 MAX_BANNED = 1_000
+PER_HOST = 16
+"""Addresses of one host: a liar on the LAN or in peer exchange must not fill the list with the
+ports of one victim, nor make us knock on all of them."""
+PER_LOOPBACK_HOST = 256
+"""Everybody on this machine has that address."""
 
 
 @dataclass(slots=True)
@@ -38,6 +43,9 @@ class Candidate:
     """Known to need nothing: of no use while we need nothing ourselves."""
     busy: bool = False
     """Being dialled, or connected."""
+    ranked_for: Address | None = None
+    rank: int = 0
+    """BEP 40's priority as seen from `ranked_for`, which hardly ever changes."""
 
 
 class Candidates:
@@ -49,6 +57,7 @@ class Candidates:
         self._limit = limit
         self._may_dial = may_dial
         self._rows: dict[Address, Candidate] = {}
+        self._per_host: dict[str, int] = {}
         self._own: set[Address] = set()
         self._banned: dict[str, None] = {}
         self.refused = 0
@@ -71,11 +80,21 @@ class Candidates:
             if address[0] in self._banned or not self._may_dial(address, source):
                 self.refused += 1
                 continue
+            if trust > 0 and self._per_host.get(address[0], 0) >= _most(address[0]):
+                self.refused += 1
+                continue
             if len(self._rows) >= self._limit and not self._make_room(trust):
                 continue
             self._rows[address] = Candidate(address, trust)
+            self._per_host[address[0]] = self._per_host.get(address[0], 0) + 1
             new += 1
         return new
+
+    def _remove(self, address: Address) -> None:
+        if self._rows.pop(address, None) is not None:
+            self._per_host[address[0]] -= 1
+            if not self._per_host[address[0]]:
+                del self._per_host[address[0]]
 
     def _make_room(self, trust: int) -> bool:
         """Forgets the worst one that is not better than a newcomer of this trust."""
@@ -83,12 +102,12 @@ class Candidates:
         worst = max(idle, key=lambda row: (row.failures, row.trust), default=None)
         if worst is None or (worst.failures == 0 and worst.trust <= trust):
             return False
-        del self._rows[worst.address]
+        self._remove(worst.address)
         return True
 
     def own(self, address: Address) -> None:
         """This is ourselves (a connection met its own peer id): never again."""
-        self._rows.pop(address, None)
+        self._remove(address)
         if len(self._own) < 64:
             self._own.add(address)
 
@@ -98,10 +117,10 @@ class Candidates:
             del self._banned[next(iter(self._banned))]
         self._banned[host] = None
         for address in [address for address in self._rows if address[0] == host]:
-            del self._rows[address]
+            self._remove(address)
 
     def forget(self, address: Address) -> None:
-        self._rows.pop(address, None)
+        self._remove(address)
 
     def banned(self, host: str) -> bool:
         return host in self._banned
@@ -119,8 +138,9 @@ class Candidates:
 
         def order(row: Candidate) -> tuple[int, int, int]:
             mine = ours.get(":" in row.address[0])
-            rank = canonical_priority(mine, row.address) if mine is not None else 0
-            return (row.failures, row.trust, -rank)
+            if mine is not None and row.ranked_for != mine:
+                row.ranked_for, row.rank = mine, canonical_priority(mine, row.address)
+            return (row.failures, row.trust, -row.rank)
 
         if len(ready) > count:
             ready.sort(key=order)
@@ -143,7 +163,7 @@ class Candidates:
         row.busy = False
         row.failures += 1
         if row.failures >= MAX_FAILURES and row.trust > 0:
-            del self._rows[address]
+            self._remove(address)
             return
         row.next_at = now + BACK_OFF_S[min(row.failures, len(BACK_OFF_S)) - 1]
 
@@ -163,3 +183,7 @@ class Candidates:
         row = self._rows.get(address)
         if row is not None:
             row.seed = True
+
+
+def _most(host: str) -> int:
+    return PER_LOOPBACK_HOST if is_loopback(host) else PER_HOST

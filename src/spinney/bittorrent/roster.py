@@ -16,7 +16,8 @@ RACE_S = 5.0
 """Two peers that dial each other at once notice within this time; later it is a newcomer who
 uses a peer id that is taken, and loses."""
 USELESS_S = 60.0
-"""A peer that neither side is interested in for this long gives its place to another."""
+"""A peer that neither side is interested in for this long gives its place to another; then one
+with which no byte was moved in so long."""
 
 
 def keep_new(
@@ -37,7 +38,8 @@ def weakest(
 ) -> Peer | None:
     """The peer that makes room for a newcomer, or None: all are better than it.
 
-    First one that nobody gains from; else BEP 40 decides, alike at both ends.
+    First one that nobody gains from, then one that only waits; else BEP 40 decides, alike at
+    both ends.
     """
     useless = [
         peer
@@ -46,6 +48,13 @@ def weakest(
         and not peer.downloader.interested
         and now - peer.connected_at > USELESS_S
     ]
+    if not useless:
+        useless = [
+            peer
+            for peer in peers
+            if now - peer.connected_at > USELESS_S
+            and now - max(peer.uploader.moved_at, peer.downloader.moved_at) > USELESS_S
+        ]
     if useless:
         return min(useless, key=lambda peer: peer.key)
     ours = {":" in address[0]: address for address in own}

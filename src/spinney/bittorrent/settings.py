@@ -19,10 +19,15 @@ class Settings:
     """The lectures: 10 to 30 suffice for a torrent; more help a seeder to see what is rare."""
     connections_per_address: int = 3
     """One address is one household or one attacker.  Off for loopback and private addresses."""
+    connections_per_network: int = 24
+    """An IPv6 /64 has addresses without end, and may be one attacker or a whole classroom."""
+    outgoing_share: float = 0.25
+    """Of all places: kept for connections that we make, or a crowd of strangers who came first
+    would keep us from the peers that we were told of."""
     half_open: int = 24
     """Attempts at a time: silent addresses must not hold up the others, nor look like a scan."""
     handshakes: int = 64
-    """Accepted connections that have not said what they want yet."""
+    """Accepted connections that have not said what they want yet; one more ends the oldest."""
     connect_timeout_s: float = 8.0
     handshake_timeout_s: float = 10.0
     idle_timeout_s: float = 180.0

@@ -28,8 +28,8 @@ class SwarmNode(Protocol):
     def dial(self, swarm: Swarm, address: Address) -> None: ...
     def next_key(self) -> int: ...
     def count_received(self, connection: Connection, swarm: Swarm, length_bytes: int) -> None: ...
-    def full(self) -> bool:
-        """No connection more in the whole node."""
+    def full(self, *, outgoing: bool) -> bool:
+        """No connection more in the whole node that we make, or that is made to us."""
 
     def crowded(self, host: str) -> bool:
         """This address has as many connections as one may have."""

@@ -257,12 +257,21 @@ class Swarm:
                 return ""
         if self._node.crowded(host):
             return "has too many connections"
-        if len(self.peers) >= self._connections or self._node.full():
+        if self._full(outgoing=connection.outgoing):
             worst = weakest(list(self.peers.values()), connection.remote, self._own(), now)
             if worst is None:
                 return "no room for another peer"
             worst.connection.close("made room for another peer")
         return ""
+
+    def _full(self, *, outgoing: bool) -> bool:
+        """A part of the places is for connections that we make."""
+        if len(self.peers) >= self._connections or self._node.full(outgoing=outgoing):
+            return True
+        if outgoing:
+            return False
+        incoming = sum(1 for peer in self.peers.values() if not peer.connection.outgoing)
+        return incoming >= self._connections * (1.0 - self.settings.outgoing_share)
 
     def dial_ended(self, address: Address) -> None:
         """An attempt came to nothing (refused, timed out, another torrent, a duplicate)."""
@@ -295,7 +304,7 @@ class Swarm:
 
     def _dial(self) -> None:
         self._dial_due = False
-        if self._closed or self._node.full():
+        if self._closed or self._node.full(outgoing=True):
             return
         room = min(
             self.settings.half_open - len(self._opening),

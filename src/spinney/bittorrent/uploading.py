@@ -47,6 +47,8 @@ class Uploader:
     ) -> None:
         self.limit = limit
         self.in_turn = False
+        self.moved_at = now
+        """When a block was last sent."""
         self.pending: deque[Range] = deque()
         """At most `Settings.request_limit` (the peer counts)."""
         self.meter = Meter(now, 5.0)
@@ -146,7 +148,8 @@ class Uploader:
             buffers.append(data)
             total += size
         if total:
-            self.meter.add(self._loop.time(), total)
+            self.moved_at = self._loop.time()
+            self.meter.add(self.moved_at, total)
             self._sent(total)
             self._ahead_bytes = max(0, self._ahead_bytes - total)
             self._connection.send_blocks(buffers)

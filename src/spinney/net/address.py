@@ -69,6 +69,14 @@ def is_local(host: str) -> bool:
     return address.is_private or address.is_link_local or address.is_loopback
 
 
+def network_of(host: str) -> str | None:
+    """The /64 of an IPv6 address, which one subscriber holds as a whole; None for IPv4."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if address.version == 4:
+        return None
+    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
+
+
 def is_dialable(address: Address) -> bool:
     """A unicast address with a port: worth a connection at all."""
     try:
