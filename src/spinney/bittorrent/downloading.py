@@ -64,6 +64,7 @@ class Downloader:
         self._piece_length = transfer.descriptor.piece_length
         self._total_bytes = total_bytes
         self.feed = transfer.attach(self)
+        self.feed.asked_only = True
 
     # the transfer's callbacks
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MAX_SUGGESTED = 64
 """Suggestions remembered for one source, the newest first."""
 RATE_WINDOW_S = 0.5
+MAX_LATE = 2_048
+"""Blocks that were asked of one source and given back, and may still be under way: 32 MiB."""
 
 Open = OpenPiece["TransferFeed"]
 
@@ -38,6 +40,9 @@ class TransferFeed:
         self.live = True
         """False once it left or is proven to lie."""
         self.left = False
+        self.asked_only = False
+        self._late: dict[int, None] = {}
+        """Blocks no longer asked of this source: at most `MAX_LATE`."""
         self.suspected: dict[int, None] = {}
         """Failed pieces in which this source had a part that is not cleared yet."""
         self.suggested: list[int] = []
@@ -125,7 +130,8 @@ class TransferFeed:
                 self._reserve(opened, block, out)
                 left -= out[-1][2]
         if left > 0:
-            self._idle_at = transfer.changes
+            if pieces is None:  # a choice from some pieces says nothing of the others
+                self._idle_at = transfer.changes
             transfer.starve(self)
         return out
 
@@ -194,8 +200,22 @@ class TransferFeed:
 
     def _release(self, opened: Open, block: int) -> None:
         self.pending_bytes -= self._asked.pop(opened.key + block)[1]
+        self._may_be_late(opened.key + block)
         self._free_again(opened, block)
         self._transfer.changed()
+
+    def _may_be_late(self, key: int) -> None:
+        self._late[key] = None
+        if len(self._late) > MAX_LATE:
+            del self._late[next(iter(self._late))]
+
+    def _expected(self, piece: int, begin: int, length: int) -> bool:
+        """Was every block of this range asked of this source, now or lately?"""
+        key, last = piece * self._transfer.blocks_per_piece, (begin + length - 1) // BLOCK_BYTES
+        return all(
+            key + block in self._asked or key + block in self._late
+            for block in range(begin // BLOCK_BYTES, last + 1)
+        )
 
     def _free_again(self, opened: Open, block: int) -> None:
         opened.release(block, self)
@@ -274,6 +294,8 @@ class TransferFeed:
                 return None
         if piece in transfer.have or transfer.intake.holds(piece):
             return self.count_duplicate(length)
+        if self.asked_only and not self._expected(piece, begin, length):
+            return self.count_refused(length)
         opened = transfer.open_pieces.get(piece) or transfer.progress.open_unasked(piece, self)
         if opened is None:
             return self.count_refused(length)
@@ -340,6 +362,7 @@ class TransferFeed:
     def lose(self, opened: Open, block: int) -> tuple[int, int]:
         """Somebody else brought a block: (offset, length) that need not come any more."""
         begin, length = self._asked.pop(opened.key + block)
+        self._may_be_late(opened.key + block)
         self.pending_bytes -= length
         return opened.offset + begin, length
 

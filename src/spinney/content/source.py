@@ -62,6 +62,9 @@ class Feed(Protocol):
     pending_bytes: int
     """Asked for by `request` and neither delivered nor given back."""
     has: Bitfield
+    asked_only: bool
+    """False at first: bytes that nobody asked for are welcome (multicast).  True: what was never
+    asked of this source is refused, so that it cannot spoil pieces that others bring."""
 
     def saw_bitfield(self, has: Bitfield) -> None:
         """The source has these pieces (replaces what was said before)."""
