@@ -1,6 +1,6 @@
 """Fetches a link with a progress line; run it again after Ctrl-C and it resumes.
 
-    python examples/get_file.py LINK [FOLDER]
+python examples/get_file.py LINK [FOLDER]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A tracker of one's own, a private torrent on it, and a peer that finds the other there.
 
-    python examples/own_tracker.py
+python examples/own_tracker.py
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ async def main(folder: Path) -> None:
     (folder / "secret.bin").write_bytes(os.urandom(1_000_000))
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     tracker = asyncio.create_task(
-        run_tracker(
-            port=0, interface="lo", on_ready=lambda urls, *_: listening.set_result(urls[0])
-        )
+        run_tracker(port=0, interface="lo", on_ready=lambda urls, *_: listening.set_result(urls[0]))
     )
     url = await listening
     print("tracker", url)

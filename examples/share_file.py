@@ -1,6 +1,6 @@
 """Shares a file until Ctrl-C, and says what happens.
 
-    python examples/share_file.py FILE
+python examples/share_file.py FILE
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """For programs that know no asyncio: one call that fetches, with a time limit.
 
-    python examples/synchronous.py LINK [FOLDER]
+python examples/synchronous.py LINK [FOLDER]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Two peers in one event loop: one shares, the other fetches and watches its events.
 
-    python examples/two_peers_one_process.py
+python examples/two_peers_one_process.py
 """
 
 from __future__ import annotations

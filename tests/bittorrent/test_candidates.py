@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 from spinney.bittorrent.peers import BACK_OFF_S, MAX_FAILURES, PER_HOST, Candidates
+from spinney.bittorrent.roster import RACE_S, keep_new
 from spinney.net.guard import may_dial
 
 OWN = [("198.51.100.9", 6881)]
@@ -121,3 +125,17 @@ def test_a_flood_of_made_up_addresses_leaves_attempts_for_the_true_ones() -> Non
     link = addresses(1)
     rows.found(link, "link")
     assert rows.choose(0.0, 4, OWN, seeding=False, half_open=24, opening=20) == link
+
+
+def test_of_two_connections_both_ends_keep_the_one_that_the_greater_id_dialled() -> None:
+    dialled: Any = SimpleNamespace(outgoing=True)
+    accepted: Any = SimpleNamespace(outgoing=False)
+    small, great = b"-SY-aaaa", b"-SY-zzzz"
+    for first_by_great in (True, False):
+        at_great = (dialled, accepted) if first_by_great else (accepted, dialled)
+        at_small = at_great[::-1]
+        new_stays = not first_by_great
+        assert keep_new(great, small, *at_great, old_age_s=0.1) == new_stays
+        assert keep_new(small, great, *at_small, old_age_s=0.1) == new_stays
+        assert not keep_new(great, small, *at_great, old_age_s=RACE_S + 1)
+    assert not keep_new(great, small, accepted, accepted, old_age_s=0.1)

@@ -110,3 +110,10 @@ def test_the_same_input_gives_the_same_choice() -> None:
     peers = [peer(key, down=key % 3 * 10.0) for key in range(30)]
     one = [Choker().review(0.0, peers, 6, Random(5), seeding=False) for _ in range(2)]
     assert one[0] == one[1]
+
+
+def test_among_those_who_give_nothing_now_the_one_who_owes_least_is_served() -> None:
+    peers = [peer(1, debt_bytes=900_000), peer(2, debt_bytes=200_000), peer(3, debt_bytes=-5)]
+    assert Choker().fill(0.0, peers, 2, seeding=False) == ([3, 2], [])
+    peers.append(peer(4, down=10.0, debt_bytes=5_000_000))
+    assert Choker().fill(0.0, peers, 1, seeding=False) == ([4], [])

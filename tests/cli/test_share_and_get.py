@@ -253,3 +253,45 @@ def test_a_tracker_of_ones_own_brings_them_together(original: Path, tmp_path: Pa
             assert sharer.stop() == 0
         assert tracker.stop(signal.SIGTERM) == 0
     assert (tmp_path / "tracker.state").is_file()
+
+
+def test_a_torrent_may_be_fetched_from_a_web_server(original: Path, tmp_path: Path) -> None:
+    web = subprocess.Popen(
+        [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert web.stdout is not None
+        port = web.stdout.readline().split(" port ")[1].split()[0]
+        base = f"http://127.0.0.1:{port}"
+        with sharing(original, cwd=tmp_path) as sharer:
+            peer = f"127.0.0.1:{sharer.until('ready')['port']}"
+            url = f"{base}/original.bin.torrent"
+            done = run("get", url, "-o", "out", "--peer", peer, *LOCAL, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+        assert digest(tmp_path / "out" / "original.bin") == digest(original)
+        missing = run("get", f"{base}/no.torrent", *LOCAL, cwd=tmp_path)
+        assert missing.returncode == 1
+        assert "answers 404" in missing.stderr
+        page = run("show", base, cwd=tmp_path)
+        assert page.returncode == 1
+        assert "is no torrent" in page.stderr
+    finally:
+        web.terminate()
+        web.wait(10)
+        web.stdout.close()
+
+
+def test_the_log_says_more_and_stdout_stays_the_same(original: Path, tmp_path: Path) -> None:
+    with sharing(original, cwd=tmp_path) as sharer:
+        link = sharer.until("ready")["link"]
+        more = ("-o", "out", "-vv", "--log-file", "log", *LOCAL)
+        done = run("get", link, *more, cwd=tmp_path)
+    assert done.stdout == "out/original.bin\n"
+    log = (tmp_path / "log").read_text()
+    for words in ("INFO    spinney.peer: Ready(", "DEBUG   spinney.peer: Progress(", "Done("):
+        assert words in log
+        assert words in done.stderr

@@ -26,6 +26,10 @@ SNUBBED_S = 60.0
 SEED_TURN_S = 60.0
 """With `in turn` a seed keeps one peer for this long while others wait."""
 
+CREDIT_BYTES = 65_536
+"""What a peer may owe before it stands behind those who owe less ("for every piece that it
+downloads it uploads one", the lectures): four blocks, about what is on its way anyway."""
+
 MIN_SLOTS = 4
 MAX_SLOTS = 50
 SLOT_BYTES_PER_S = 20_000.0
@@ -55,6 +59,8 @@ class ChokerPeer:
     connected_at: float
     unchoked_at: float
     """When it was last unchoked; 0.0 for never."""
+    debt_bytes: int = 0
+    """What it has taken from us beyond what it gave."""
 
 
 class Choker:
@@ -141,7 +147,8 @@ class Choker:
 
 def _by_what_they_give(peer: ChokerPeer) -> tuple[float, ...]:
     given = 0.0 if peer.snubbed else peer.download_bytes_per_s
-    return (-given, float(peer.snubbed), float(not peer.unchoked), float(peer.key))
+    owes = max(0, peer.debt_bytes - CREDIT_BYTES)
+    return (-given, float(owes), float(peer.snubbed), float(not peer.unchoked), float(peer.key))
 
 
 def _by_what_they_take(peer: ChokerPeer) -> tuple[float, ...]:

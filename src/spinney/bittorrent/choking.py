@@ -97,4 +97,5 @@ class Choking:
             snubbed=downloader.silent_s(now) > SNUBBED_S,
             connected_at=peer.connected_at,
             unchoked_at=peer.unchoked_at,
+            debt_bytes=peer.uploader.meter.total_bytes - downloader.meter.total_bytes,
         )

@@ -106,7 +106,10 @@ class Moving(Generic[R]):
     def _emit(self, event: Event) -> None:
         if isinstance(event, Progress):
             self._progress = event
+            log.debug("%s", event)
         else:
+            if not isinstance(event, Warning):  # `_warn` logs those, also the repeated ones
+                log.info("%s", event)
             self._kept.append(event)  # bounded: Ready, Done, Error once, warnings by _said
             self.ready = self.ready or isinstance(event, Ready)
         for listener in list(self._listeners):
