@@ -155,6 +155,24 @@ def test_one_read_cannot_ask_for_more_metadata_than_memory_holds() -> None:
         world.run(main())
 
 
+def test_tiny_pieces_that_were_asked_for_are_no_chatter() -> None:
+    tiny = Torrent(160_000, 16)  # as many small files make them in a hybrid torrent
+    with World(seed=4) as world:
+
+        async def main() -> None:
+            seeder = await Member(world.host("seed"), tiny, "f", seed=True, settings=OPEN).start()
+            leech = await Member(world.host("leech"), tiny, "f", settings=OPEN).start()
+            leech.knows(seeder)
+            await leech.wait(30)
+            assert leech.swarm.downloaded_bytes == 160_000
+            assert leech.done_at is not None
+            assert leech.done_at < 3.0, "nobody was dropped for it"
+            await leech.close()
+            await seeder.close()
+
+        world.run(main())
+
+
 # places
 
 

@@ -144,10 +144,11 @@ class Downloader:
                 return
             pieces = self.allowed
         room = self.queue.room_bytes(feed.pending_bytes)
-        if room <= 0 or (self.snubbed and feed.pending_bytes):
+        most = self.queue.peer_limit - feed.pending_requests
+        if room <= 0 or most <= 0 or (self.snubbed and feed.pending_bytes):
             return
         before = feed.pending_bytes
-        rows = feed.request(room, pieces=pieces)
+        rows = feed.request(room, pieces=pieces, most=most)
         if rows:
             self.queue.asked(now, before)
             self._budget_bytes += sum([row[2] for row in rows])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from spinney.content import choosing
 from spinney.content.openpiece import BLOCK_BYTES, FREE, HELD, MAX_SEGMENTS, OpenPiece
 from spinney.content.pieces import Bitfield
-from spinney.content.source import Source
+from spinney.content.source import MAX_REQUESTS, Source
 from spinney.net.host import Buffer
 
 if TYPE_CHECKING:
@@ -92,13 +92,17 @@ class TransferFeed:
         if 0 <= piece < self.has.size:
             self.suggested = [piece, *(p for p in self.suggested if p != piece)][:MAX_SUGGESTED]
 
+    @property
+    def pending_requests(self) -> int:
+        return len(self._asked)
+
     def interesting(self) -> bool:
         return self.missing > 0 and self.live
 
     # -- asking -------------------------------------------------------------------------
 
     def request(
-        self, limit_bytes: int, *, pieces: Bitfield | None = None
+        self, limit_bytes: int, *, pieces: Bitfield | None = None, most: int = MAX_REQUESTS
     ) -> list[tuple[int, int, int]]:
         out: list[tuple[int, int, int]] = []
         transfer = self._transfer
@@ -116,17 +120,21 @@ class TransferFeed:
                 continue
             allowed = pieces is None or piece in pieces
             if allowed and choosing.usable(transfer, self, opened):
-                left = self._take(opened, out, left)
-                if left <= 0:
+                left = self._take(opened, out, left, most)
+                if left <= 0 or len(out) >= most:
                     return out
         while left > 0:
             chosen = choosing.choose(transfer, self, pieces)
             if chosen is None:
                 break
             self.working[chosen.piece] = chosen
-            left = self._take(chosen, out, left)
+            left = self._take(chosen, out, left, most)
+            if len(out) >= most:
+                return out
         if left > 0:
             for opened, block in choosing.endgame(transfer, self, left, pieces):
+                if len(out) >= most:
+                    return out
                 self._reserve(opened, block, out)
                 left -= out[-1][2]
         if left > 0:
@@ -135,13 +143,14 @@ class TransferFeed:
             transfer.starve(self)
         return out
 
-    def _take(self, opened: Open, out: list[tuple[int, int, int]], left: int) -> int:
-        """Reserves free blocks of a piece, in order, until `left` is used up."""
+    def _take(self, opened: Open, out: list[tuple[int, int, int]], left: int, most: int) -> int:
+        """Reserves free blocks of a piece, in order, until `left` or `most` is used up."""
+        room = most - len(out)
         state, askers, asked = opened.state, opened.askers, self._asked
         piece, key, mine, taken, before = opened.piece, opened.key, (self,), 0, left
         find, held, last = state.find, opened.block_held, opened.blocks - 1
         block = find(FREE)
-        while block >= 0 and left > 0:
+        while block >= 0 and left > 0 and taken < room:
             if held[block] or block == last:
                 begin, length = opened.missing(block)
             else:
