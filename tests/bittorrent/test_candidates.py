@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from spinney.bittorrent.peers import BACK_OFF_S, MAX_FAILURES, Candidates
+from spinney.bittorrent.peers import BACK_OFF_S, MAX_FAILURES, PER_HOST, Candidates
 from spinney.bittorrent.roster import RACE_S, keep_new
 from spinney.net.guard import may_dial
 
@@ -98,6 +98,33 @@ def test_a_seed_does_not_dial_seeds() -> None:
     rows.is_seed(one)
     assert rows.choose(0.0, 9, OWN, seeding=True) == [two]
     assert rows.choose(0.0, 9, OWN, seeding=False) == [one, two]
+
+
+def test_one_host_has_few_places_unless_the_user_named_it() -> None:
+    rows = Candidates(1_000)
+    ports = [("203.0.113.5", port) for port in range(1_000, 1_500)]
+    assert rows.found(ports, "lan:203.0.113.5") == PER_HOST
+    assert rows.found(ports, "pex:192.0.2.1") == 0
+    assert rows.found(ports[100:120], "user") == 20
+    for address in ports[:PER_HOST]:
+        rows.forget(address)
+    for address in ports[100:120]:
+        rows.forget(address)
+    assert rows.found(ports, "tracker") == PER_HOST, "who was forgotten takes no place"
+    assert rows.found([("127.0.0.1", port) for port in range(1, 200)], "lan") == 199
+
+
+def test_a_flood_of_made_up_addresses_leaves_attempts_for_the_true_ones() -> None:
+    rows = Candidates(1_000)
+    rows.found(addresses(200, "198.18.0"), "pex:192.0.2.1")
+    assert len(rows.choose(0.0, 24, OWN, seeding=False, half_open=24)) == 16
+    rows.found(addresses(200, "198.18.1"), "tracker")
+    assert len(rows.choose(0.0, 24, OWN, seeding=False, half_open=24)) == 20
+    assert len(rows.choose(0.0, 8, OWN, seeding=False, half_open=24, opening=16)) == 4
+    assert rows.choose(0.0, 4, OWN, seeding=False, half_open=24, opening=20) == []
+    link = addresses(1)
+    rows.found(link, "link")
+    assert rows.choose(0.0, 4, OWN, seeding=False, half_open=24, opening=20) == link
 
 
 def test_of_two_connections_both_ends_keep_the_one_that_the_greater_id_dialled() -> None:

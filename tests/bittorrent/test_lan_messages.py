@@ -69,6 +69,7 @@ HASH_LINE = b"Infohash: " + b"01" * 20 + b"\r\n"
         HEAD + b"Port: 1\r\nInfohash: 01\r\n",
         HEAD + b"Port: 1\r\nInfohash: " + b"zz" * 20 + b"\r\n",
         HEAD + b"Port: 1\r\nInfohash: " + b" 0" * 20 + b"\r\n",
+        HEAD + b"Port: 1\r\nInfohash: " + b"01" * 9 + b"  " + b"01" * 10 + b"\r\n",
         HEAD + b"Port: 1\r\nno header\r\n" + HASH_LINE,
         HEAD + b"Port: 1\r\n" + HASH_LINE + b"X: " + b"x" * 1400,
     ],

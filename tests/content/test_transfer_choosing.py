@@ -364,3 +364,32 @@ async def test_beyond_the_end_and_padding() -> None:
     give(content, feed, rows)
     await settle(transfer)
     assert transfer.complete
+
+
+async def test_a_choice_from_some_pieces_says_nothing_of_the_others() -> None:
+    """While choked only a few may be asked for; unchoked, all: nothing else has to change."""
+    content = Content([640_000], 64 * KIB)
+    transfer = await in_memory(content)
+    one = joined(transfer, content, "one")
+    allowed = Bitfield(content.descriptor.piece_count)
+    allowed.add(3)
+    rows = one.request(1 << 20, pieces=allowed)
+    assert {row[0] for row in rows} == {3}
+    assert one.request(1 << 20, pieces=allowed) == []
+    assert one.request(64 * KIB), "no news are needed for what was not looked at"
+
+
+async def test_what_was_never_asked_for_is_refused_where_that_is_the_rule() -> None:
+    content = Content([640_000], 64 * KIB)
+    transfer = await in_memory(content)
+    one, two = joined(transfer, content, "one"), joined(transfer, content, "two")
+    one.asked_only = True
+    rows = two.request(64 * KIB)
+    give(content, one, rows)
+    assert one.refused_bytes == 64 * KIB
+    assert two.pending_bytes == 64 * KIB, "they are still to come from whom they were asked of"
+    late = one.request(64 * KIB)
+    one.give_back_all()
+    give(content, one, late)
+    await settle(transfer)
+    assert one.useful_bytes == 64 * KIB, "what comes late is welcome"

@@ -64,6 +64,7 @@ class Downloader:
         self._piece_length = transfer.descriptor.piece_length
         self._total_bytes = total_bytes
         self.feed = transfer.attach(self)
+        self.feed.asked_only = True
 
     # the transfer's callbacks
 
@@ -143,10 +144,11 @@ class Downloader:
                 return
             pieces = self.allowed
         room = self.queue.room_bytes(feed.pending_bytes)
-        if room <= 0 or (self.snubbed and feed.pending_bytes):
+        most = self.queue.peer_limit - feed.pending_requests
+        if room <= 0 or most <= 0 or (self.snubbed and feed.pending_bytes):
             return
         before = feed.pending_bytes
-        rows = feed.request(room, pieces=pieces)
+        rows = feed.request(room, pieces=pieces, most=most)
         if rows:
             self.queue.asked(now, before)
             self._budget_bytes += sum([row[2] for row in rows])

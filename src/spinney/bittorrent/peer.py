@@ -29,6 +29,7 @@ from spinney.bittorrent.extensions import (
 from spinney.bittorrent.fast import allowed_fast_set
 from spinney.bittorrent.introducing import introduction
 from spinney.bittorrent.messages import (
+    BLOCK_BYTES,
     RESERVED_EXTENDED,
     RESERVED_FAST,
     AllowedFast,
@@ -71,7 +72,8 @@ while, an endless stream of them is an attack."""
 DEAR: dict[type[Any], int] = {Extended: 8, Choke: 20, Unchoke: 20, Interested: 4, NotInterested: 4}
 """Messages that cause more work than others count so often."""
 CRUMB_BYTES = 256
-"""Smaller blocks count as chatter: else an endless stream of empty ones would cost nothing."""
+"""Smaller blocks count as chatter unless they are what was asked for (a tiny file): an endless
+stream of empty ones, or of single bytes, would cost its sender nothing."""
 METADATA_SERVED_BYTES = 32 << 20
 """Info dictionary bytes that one connection gets: three times the largest, then rejects."""
 
@@ -179,9 +181,17 @@ class Peer:
     # what the connection calls
 
     def block(self, piece: int, begin: int, data: memoryview) -> None:
-        if len(data) < CRUMB_BYTES:
-            self.chatter()
+        if len(data) >= CRUMB_BYTES:
+            self.downloader.block(piece, begin, data)
+        else:
+            self._crumb(piece, begin, data)
+
+    def _crumb(self, piece: int, begin: int, data: memoryview) -> None:
+        feed = self.downloader.feed
+        before = feed.pending_bytes if feed is not None else 0
         self.downloader.block(piece, begin, data)
+        if feed is None or feed.pending_bytes == before or begin % BLOCK_BYTES:
+            self.chatter()
 
     def have(self, piece: int) -> None:
         feed = self.downloader.feed

@@ -126,9 +126,20 @@ class Candidates:
         return host in self._banned
 
     def choose(
-        self, now: float, count: int, own: Collection[Address], *, seeding: bool
+        self,
+        now: float,
+        count: int,
+        own: Collection[Address],
+        *,
+        seeding: bool,
+        half_open: int = 0,
+        opening: int = 0,
     ) -> list[Address]:
-        """Up to `count` addresses to dial now.  `own`: our own addresses, for BEP 40."""
+        """Up to `count` addresses to dial now.  `own`: our own addresses, for BEP 40.
+
+        `half_open`: how many may be dialled at a time, of which `opening` are under way; a part
+        of these places is kept for the more trusted ones.  0: no such limit.
+        """
         ready = [
             row
             for row in self._rows.values()
@@ -142,9 +153,17 @@ class Candidates:
                 row.ranked_for, row.rank = mine, canonical_priority(mine, row.address)
             return (row.failures, row.trust, -row.rank)
 
-        if len(ready) > count:
+        if len(ready) > 1:
             ready.sort(key=order)
-        return [row.address for row in ready[:count]]
+        if not half_open:
+            return [row.address for row in ready[:count]]
+        free = half_open - opening
+        chosen: list[Address] = []
+        for row in ready:
+            kept = 0 if row.trust == 0 else half_open // (3 if row.trust > TRUST["tracker"] else 6)
+            if len(chosen) < min(count, free - kept):
+                chosen.append(row.address)
+        return chosen
 
     def next_attempt_at(self) -> float | None:
         """When the next waiting address may be dialled."""

@@ -25,7 +25,9 @@ class Settings:
     """Of all places: kept for connections that we make, or a crowd of strangers who came first
     would keep us from the peers that we were told of."""
     half_open: int = 24
-    """Attempts at a time: silent addresses must not hold up the others, nor look like a scan."""
+    """Attempts at a time: silent addresses must not hold up the others, nor look like a scan.
+    A third of them is kept from addresses that only peers tell of, a sixth for those of the user
+    and the link: a flood of made-up addresses must not hold up the true ones."""
     handshakes: int = 64
     """Accepted connections that have not said what they want yet; one more ends the oldest."""
     connect_timeout_s: float = 8.0

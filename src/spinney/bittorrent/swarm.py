@@ -313,7 +313,15 @@ class Swarm:
         if room <= 0:
             return
         now = self._loop.time()
-        for address in self.candidates.choose(now, room, self._own(), seeding=self.complete):
+        chosen = self.candidates.choose(
+            now,
+            room,
+            self._own(),
+            seeding=self.complete,
+            half_open=self.settings.half_open,
+            opening=len(self._opening),
+        )
+        for address in chosen:
             self._opening[address] = None
             self.candidates.dialling(address)
             self._node.dial(self, address)

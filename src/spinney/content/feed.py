@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from spinney.content import choosing
 from spinney.content.openpiece import BLOCK_BYTES, FREE, HELD, MAX_SEGMENTS, OpenPiece
 from spinney.content.pieces import Bitfield
-from spinney.content.source import Source
+from spinney.content.source import MAX_REQUESTS, Source
 from spinney.net.host import Buffer
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MAX_SUGGESTED = 64
 """Suggestions remembered for one source, the newest first."""
 RATE_WINDOW_S = 0.5
+MAX_LATE = 2_048
+"""Blocks that were asked of one source and given back, and may still be under way: 32 MiB."""
 
 Open = OpenPiece["TransferFeed"]
 
@@ -38,6 +40,9 @@ class TransferFeed:
         self.live = True
         """False once it left or is proven to lie."""
         self.left = False
+        self.asked_only = False
+        self._late: dict[int, None] = {}
+        """Blocks no longer asked of this source: at most `MAX_LATE`."""
         self.suspected: dict[int, None] = {}
         """Failed pieces in which this source had a part that is not cleared yet."""
         self.suggested: list[int] = []
@@ -87,13 +92,17 @@ class TransferFeed:
         if 0 <= piece < self.has.size:
             self.suggested = [piece, *(p for p in self.suggested if p != piece)][:MAX_SUGGESTED]
 
+    @property
+    def pending_requests(self) -> int:
+        return len(self._asked)
+
     def interesting(self) -> bool:
         return self.missing > 0 and self.live
 
     # -- asking -------------------------------------------------------------------------
 
     def request(
-        self, limit_bytes: int, *, pieces: Bitfield | None = None
+        self, limit_bytes: int, *, pieces: Bitfield | None = None, most: int = MAX_REQUESTS
     ) -> list[tuple[int, int, int]]:
         out: list[tuple[int, int, int]] = []
         transfer = self._transfer
@@ -111,31 +120,37 @@ class TransferFeed:
                 continue
             allowed = pieces is None or piece in pieces
             if allowed and choosing.usable(transfer, self, opened):
-                left = self._take(opened, out, left)
-                if left <= 0:
+                left = self._take(opened, out, left, most)
+                if left <= 0 or len(out) >= most:
                     return out
         while left > 0:
             chosen = choosing.choose(transfer, self, pieces)
             if chosen is None:
                 break
             self.working[chosen.piece] = chosen
-            left = self._take(chosen, out, left)
+            left = self._take(chosen, out, left, most)
+            if len(out) >= most:
+                return out
         if left > 0:
             for opened, block in choosing.endgame(transfer, self, left, pieces):
+                if len(out) >= most:
+                    return out
                 self._reserve(opened, block, out)
                 left -= out[-1][2]
         if left > 0:
-            self._idle_at = transfer.changes
+            if pieces is None:  # a choice from some pieces says nothing of the others
+                self._idle_at = transfer.changes
             transfer.starve(self)
         return out
 
-    def _take(self, opened: Open, out: list[tuple[int, int, int]], left: int) -> int:
-        """Reserves free blocks of a piece, in order, until `left` is used up."""
+    def _take(self, opened: Open, out: list[tuple[int, int, int]], left: int, most: int) -> int:
+        """Reserves free blocks of a piece, in order, until `left` or `most` is used up."""
+        room = most - len(out)
         state, askers, asked = opened.state, opened.askers, self._asked
         piece, key, mine, taken, before = opened.piece, opened.key, (self,), 0, left
         find, held, last = state.find, opened.block_held, opened.blocks - 1
         block = find(FREE)
-        while block >= 0 and left > 0:
+        while block >= 0 and left > 0 and taken < room:
             if held[block] or block == last:
                 begin, length = opened.missing(block)
             else:
@@ -194,8 +209,22 @@ class TransferFeed:
 
     def _release(self, opened: Open, block: int) -> None:
         self.pending_bytes -= self._asked.pop(opened.key + block)[1]
+        self._may_be_late(opened.key + block)
         self._free_again(opened, block)
         self._transfer.changed()
+
+    def _may_be_late(self, key: int) -> None:
+        self._late[key] = None
+        if len(self._late) > MAX_LATE:
+            del self._late[next(iter(self._late))]
+
+    def _expected(self, piece: int, begin: int, length: int) -> bool:
+        """Was every block of this range asked of this source, now or lately?"""
+        key, last = piece * self._transfer.blocks_per_piece, (begin + length - 1) // BLOCK_BYTES
+        return all(
+            key + block in self._asked or key + block in self._late
+            for block in range(begin // BLOCK_BYTES, last + 1)
+        )
 
     def _free_again(self, opened: Open, block: int) -> None:
         opened.release(block, self)
@@ -274,6 +303,8 @@ class TransferFeed:
                 return None
         if piece in transfer.have or transfer.intake.holds(piece):
             return self.count_duplicate(length)
+        if self.asked_only and not self._expected(piece, begin, length):
+            return self.count_refused(length)
         opened = transfer.open_pieces.get(piece) or transfer.progress.open_unasked(piece, self)
         if opened is None:
             return self.count_refused(length)
@@ -340,6 +371,7 @@ class TransferFeed:
     def lose(self, opened: Open, block: int) -> tuple[int, int]:
         """Somebody else brought a block: (offset, length) that need not come any more."""
         begin, length = self._asked.pop(opened.key + block)
+        self._may_be_late(opened.key + block)
         self.pending_bytes -= length
         return opened.offset + begin, length
 

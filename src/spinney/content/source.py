@@ -17,6 +17,9 @@ from spinney.content.descriptor import Descriptor
 from spinney.content.pieces import Bitfield
 from spinney.net.host import Buffer
 
+MAX_REQUESTS = 1 << 31
+"""No bound on the number of requests, but the bytes'."""
+
 
 class Source(Protocol):
     """What a transfer calls on whatever fills it.  Callbacks are quick and never block."""
@@ -62,6 +65,13 @@ class Feed(Protocol):
     pending_bytes: int
     """Asked for by `request` and neither delivered nor given back."""
     has: Bitfield
+    asked_only: bool
+    """False at first: bytes that nobody asked for are welcome (multicast).  True: what was never
+    asked of this source is refused, so that it cannot spoil pieces that others bring."""
+
+    @property
+    def pending_requests(self) -> int:
+        """How many ranges `pending_bytes` are."""
 
     def saw_bitfield(self, has: Bitfield) -> None:
         """The source has these pieces (replaces what was said before)."""
@@ -76,11 +86,12 @@ class Feed(Protocol):
         """Has the source anything that is wanted and not here?  O(1)."""
 
     def request(
-        self, limit_bytes: int, *, pieces: Bitfield | None = None
+        self, limit_bytes: int, *, pieces: Bitfield | None = None, most: int = MAX_REQUESTS
     ) -> list[tuple[int, int, int]]:
         """Ranges (piece, begin, length) to fetch now, of at most 16 KiB each, reserved for this
         source until delivered, given back, or taken over by the endgame.  The last range may
-        go beyond the limit.  With `pieces` only from those (the allowed fast set).  Empty when
+        go beyond the limit.  At most `most` ranges: pieces of a few bytes are many of them.  With
+        `pieces` only from those (the allowed fast set).  Empty when
         there is nothing, or no room: `Source.wake` tells when it is worth to ask again."""
 
     def give_back(self, offset: int, length: int) -> None:
