@@ -1,4 +1,3 @@
-# ruff: noqa: E402
 """What a transfer costs for each block, in processor time.
 
     python bench/transfer.py [--mebibytes 1024] [--piece-kib 1024]

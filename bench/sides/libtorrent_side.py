@@ -44,14 +44,10 @@ def main() -> None:
     parameters.save_path = folder
     parameters.flags &= ~lt.torrent_flags.auto_managed
     parameters.flags &= ~lt.torrent_flags.paused
-    if role == "seed":
-        parameters.flags |= lt.torrent_flags.seed_mode
     handle = session.add_torrent(parameters)
-    while handle.status().state not in (
-        lt.torrent_status.downloading,
-        lt.torrent_status.seeding,
-        lt.torrent_status.finished,
-    ):
+    # The seed checks its files before it is ready: seed mode would hash them while it serves.
+    wanted = lt.torrent_status.seeding if role == "seed" else lt.torrent_status.downloading
+    while handle.status().state != wanted:
         time.sleep(0.01)
     began = resource.getrusage(resource.RUSAGE_SELF)
     say(ready=True, version=f"libtorrent {lt.version}")

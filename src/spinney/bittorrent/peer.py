@@ -457,9 +457,7 @@ class Peer:
             return
         now = self._loop.time()
         meter = self.uploader.meter
-        rate = min(
-            meter.rate_bytes_per_s(now), 2.0 * meter.total_bytes
-        )  # nothing is known at first
+        rate = min(meter.rate_bytes_per_s(now), 2.0 * meter.total_bytes)  # at first: unknown
         spare = self._swarm.has_spare_upload
         rows = ration.show(self.key, now, rate, seats=self._swarm.slots, spare=spare)
         if rows:

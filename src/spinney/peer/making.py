@@ -73,7 +73,7 @@ async def describe_for_sharing(
     made = await make_descriptor(
         host,
         plain_path(path),
-        version=options.get("format") or "hybrid",
+        version=options.get("format") or "v1",
         piece_length=options.get("piece_length"),
         private=bool(options.get("private")),
         trackers=[[url] for url in dict.fromkeys(options.get("trackers", ()))],
