@@ -150,6 +150,7 @@ def test_one_read_cannot_ask_for_more_metadata_than_memory_holds() -> None:
             most = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             assert most < 6 << 20, "not 11 MiB of answers, twice"
+            assert len(seeder.swarm.peers) == 1, "the rest is rejected, no more"
             await seeder.close()
 
         world.run(main())

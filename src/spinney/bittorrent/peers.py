@@ -153,8 +153,10 @@ class Candidates:
                 row.ranked_for, row.rank = mine, canonical_priority(mine, row.address)
             return (row.failures, row.trust, -row.rank)
 
-        if len(ready) > 1:
+        if len(ready) > count:
             ready.sort(key=order)
+        else:  # all may be dialled: then who is not trusted must not be first, no more
+            ready.sort(key=lambda row: row.trust)
         if not half_open:
             return [row.address for row in ready[:count]]
         free = half_open - opening
