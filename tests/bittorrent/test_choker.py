@@ -117,3 +117,21 @@ def test_among_those_who_give_nothing_now_the_one_who_owes_least_is_served() -> 
     assert Choker().fill(0.0, peers, 2, seeding=False) == ([3, 2], [])
     peers.append(peer(4, down=10.0, debt_bytes=5_000_000))
     assert Choker().fill(0.0, peers, 1, seeding=False) == ([4], [])
+
+
+def test_who_has_no_slots_serves_nobody() -> None:
+    peers = [peer(key, down=5.0) for key in range(4)]
+    assert Choker().review(0.0, peers, 0, Random(1), seeding=False) == []
+    assert Choker().fill(0.0, peers, 0, seeding=False) == ([], [])
+
+
+def test_who_gives_takes_its_slot_back_from_one_who_only_takes() -> None:
+    """Interest comes and goes with every piece; freeloaders must not live on such moments."""
+    taker = peer(1, unchoked=True, debt_bytes=500_000)
+    owing_little = peer(2, unchoked=True, debt_bytes=20_000)
+    peers = [taker, owing_little, peer(3, down=50.0), peer(4, down=40.0)]
+    assert Choker().fill(0.0, peers, 2, seeding=False) == ([3], [1])
+    assert Choker().fill(0.0, peers, 2, seeding=True) == ([], [])
+    lucky = Choker()
+    lucky.optimistic = [1]
+    assert lucky.fill(0.0, peers, 2, seeding=False) == ([], []), "chance keeps its slot"

@@ -76,3 +76,13 @@ def test_a_test_that_fails_unchanged_is_told(tmp_path: Path) -> None:
 def test_a_bad_line_says_what_is_wrong(text: str, tmp_path: Path) -> None:
     with pytest.raises(runner.BadLine, match=r"thing\.txt:7"):
         runner.parse_line(text, "thing", 7, tmp_path)
+
+
+def test_the_samples_of_all_turns_are_the_whole_list() -> None:
+    mutations, _ = runner.read_lists()
+    step = len(mutations) // 40
+    samples = [runner.sample(mutations, 40, turn) for turn in range(step)]
+    assert all(len(sample) >= 40 for sample in samples)
+    assert sorted(one.name for sample in samples for one in sample) == sorted(
+        one.name for one in mutations
+    )

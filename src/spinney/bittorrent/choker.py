@@ -82,28 +82,53 @@ class Choker:
         One that is no longer interested keeps its slot until somebody waits for it.
         """
         waiting = [peer for peer in peers if peer.interested and not peer.unchoked]
-        free = slots - sum(1 for peer in peers if peer.unchoked and peer.interested)
-        if free <= 0 or not waiting:
+        if not waiting:
             return [], []
+        free = max(0, slots - sum(1 for peer in peers if peer.unchoked and peer.interested))
         waiting.sort(key=self._order(now, seeding=seeding))
         chosen = [peer.key for peer in waiting[:free]]
         resting = [peer for peer in peers if peer.unchoked and not peer.interested]
         resting.sort(key=lambda peer: (peer.download_bytes_per_s, peer.key))
         in_use = sum(1 for peer in peers if peer.unchoked)
         over = max(0, in_use + len(chosen) - slots)
-        return chosen, [peer.key for peer in resting[:over]]
+        ended = [peer.key for peer in resting[:over]] if chosen else []
+        if not seeding:
+            for better, worse in self._returns(peers, waiting[free:]):
+                chosen.append(better)
+                ended.append(worse)
+        return chosen, ended
+
+    def _returns(
+        self, peers: Sequence[ChokerPeer], waiting: Sequence[ChokerPeer]
+    ) -> list[tuple[int, int]]:
+        """Peers that give, and wait, take back slots from those that give nothing.
+
+        Interest comes and goes with every piece.  A slot that a partner leaves for a moment is
+        given at once to whoever waits; if the partner had to wait for the next round to have
+        it back, those who never give would live well on such moments.
+        """
+        givers = [peer for peer in waiting if peer.download_bytes_per_s > 0 and not peer.snubbed]
+        idle = [
+            peer
+            for peer in peers
+            if peer.unchoked and peer.interested and peer.download_bytes_per_s <= 0
+            if peer.key not in self.optimistic and peer.debt_bytes > CREDIT_BYTES
+        ]
+        idle.sort(key=lambda peer: (-peer.debt_bytes, peer.key))
+        return [(giver.key, taker.key) for giver, taker in zip(givers, idle, strict=False)]
 
     def review(
         self, now: float, peers: Sequence[ChokerPeer], slots: int, rng: Rng, *, seeding: bool
     ) -> list[int]:
         """The keys of all that shall be unchoked for the next round."""
         interested = [peer for peer in peers if peer.interested]
+        slots = max(0, slots)
         rotate = self._rounds % OPTIMISTIC_ROUNDS == 0
         self._rounds += 1
         if len(interested) <= slots:
             self.optimistic = [peer.key for peer in interested if peer.key in self.optimistic]
             return [peer.key for peer in interested]
-        chance = 0 if seeding else max(1, slots // 5)
+        chance = 0 if seeding else min(slots, max(1, slots // 5))
         interested.sort(key=self._order(now, seeding=seeding))
         chosen = [peer.key for peer in interested[: slots - chance]]
         rest = interested[slots - chance :]

@@ -92,7 +92,13 @@ class Peer:
         self.rationed = False
         self.downloader = Downloader(connection, now, self._lied)
         self.uploader = Uploader(
-            connection, swarm.up, swarm.turns, now, swarm.count_sent, swarm.storage_failed
+            connection,
+            swarm.up,
+            swarm.turns,
+            now,
+            swarm.count_sent,
+            swarm.storage_failed,
+            self._refuse,
         )
         self._swarm = swarm
         self._loop = asyncio.get_running_loop()
@@ -132,9 +138,9 @@ class Peer:
         self.downloader.begin(swarm.transfer, swarm.space_bytes)
         if late:
             self._tell_early()
-            self.connection.send(encode_haves(swarm.transfer.have))
+            self.connection.send(encode_haves(swarm.transfer.servable()))
         else:
-            self._tell_pieces(swarm.transfer.have)
+            self._tell_pieces(swarm.transfer.servable())
 
     def _tell_pieces(self, have: Bitfield) -> None:
         if self._swarm.rationing:
@@ -207,14 +213,14 @@ class Peer:
         limit = self._swarm.settings.request_limit - len(self.uploader.pending)
         good: list[tuple[int, int, int]] = []
         bad: list[tuple[int, int, int]] = []
-        have, last, piece_bytes, servable = transfer.have, -1, 0, False
+        last, piece_bytes, servable = -1, 0, False
         for row in ranges:
             piece, begin, length = row
             if piece != last:
                 if piece >= self._piece_count:
                     raise PeerError(f"asks for piece {piece} of {self._piece_count}")
                 last, piece_bytes = piece, transfer.descriptor.piece_bytes(piece)
-                servable = piece in have and self._may_ask(piece)
+                servable = transfer.readable(piece) and self._may_ask(piece)
             if not 0 < length <= MAX_REQUEST_BYTES or begin + length > piece_bytes:
                 raise PeerError(f"asks for {length} bytes at {begin} of a piece")
             (good if servable and len(good) < limit else bad).append(row)

@@ -33,7 +33,8 @@ MAX_AHEAD = 64
 class Uploader:
     """`limit` pays for each payload byte; `sent(bytes)` counts them for the swarm.
 
-    `failed(error)`: the storage cannot be read.
+    `failed(error)`: the storage cannot be read.  `refuse(ranges)`: what was asked for is gone
+    from memory, and the output keeps nothing.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Uploader:
         now: float,
         sent: Callable[[int], None],
         failed: Callable[[StorageError], None],
+        refuse: Callable[[Sequence[Range]], None],
     ) -> None:
         self.limit = limit
         self.in_turn = False
@@ -58,6 +60,7 @@ class Uploader:
         self._turns = turns
         self._sent = sent
         self._failed = failed
+        self._refuse = refuse
         self._loop = asyncio.get_running_loop()
         self._reading: dict[int, asyncio.Task[None]] = {}
         """Reads under way, by offset: at most `READ_AHEAD_BYTES` of spans."""
@@ -90,7 +93,9 @@ class Uploader:
         assert self.transfer is not None
         while self._ahead and self._ahead_bytes < READ_AHEAD_BYTES:
             offset, size = self._ahead.popleft()
-            if offset not in self._reading and self.transfer.cached(offset, size) is None:
+            here = self.transfer.cached(offset, size) is not None
+            gone = not self.transfer.readable(offset // self._piece_length)
+            if offset not in self._reading and not here and not gone:
                 self._ahead_bytes += SPAN_BYTES
                 self._read(offset, size)
 
@@ -142,7 +147,10 @@ class Uploader:
             piece, begin, size = pending[0]
             data = cached(piece * length + begin, size)
             if data is None:
-                break
+                if transfer.readable(piece):
+                    break
+                self._refuse([pending.popleft()])
+                continue
             pending.popleft()
             buffers.append(pack(9 + size, PIECE, piece, begin))
             buffers.append(data)

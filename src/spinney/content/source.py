@@ -132,6 +132,12 @@ class TransferLike(Protocol):
 
     def attach(self, source: Source) -> Feed: ...
 
+    def readable(self, piece: int) -> bool:
+        """Can a verified piece be served?  Always, but for an output that keeps nothing."""
+
+    def servable(self) -> Bitfield:
+        """All pieces that are `readable` now."""
+
     def cached(self, offset: int, length: int) -> memoryview | None:
         """Verified bytes that are in memory now; never blocks.  The view stays valid."""
 

@@ -215,6 +215,15 @@ class Transfer:
             return False
         return not self.sink.in_order or self.cached(piece * self.piece_length, 1) is not None
 
+    def servable(self) -> Bitfield:
+        if not self.sink.in_order:
+            return self.have
+        servable = Bitfield(self.have.size)
+        for piece in self.have:
+            if self.readable(piece):
+                servable.add(piece)
+        return servable
+
     def availability(self) -> float:
         return self.picker.availability()
 

@@ -66,6 +66,7 @@ def run(trial: Trial) -> Iterator[Row]:
         "mean_s": round(mean_honest, 3),
         "copies_sent": round(seed.swarm.uploaded_bytes / len(torrent.data), 4),
         "contended": seed_up > up,
+        "freeloaders_sent": sum(peer.swarm.uploaded_bytes for peer in peers[:free]),
         "penalty": round(sum(ends[:free]) / free / mean_honest, 4) if free else None,
         "fetched": round(
             sum(peer.swarm.downloaded_bytes for peer in peers) / len(torrent.data) / count, 4
@@ -99,6 +100,10 @@ EXPERIMENT = Experiment(
     grid={"ration": (True, False), "freeloaders": (0.0, 0.1), "seed_up_kb_per_s": (250, 1000)},
     run=run,
     checks=(
+        Check(
+            "a freeloader gives nothing",
+            lambda rows: all(not row["freeloaders_sent"] for row in rows),
+        ),
         Check("nothing is fetched twice but in the endgame", lambda rows: _all_below(rows, 1.15)),
         Check(
             "where peers' uploads are what is scarce, a freeloader waits longer",
