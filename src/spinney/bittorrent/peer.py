@@ -91,15 +91,7 @@ class Peer:
         self.ids: dict[str, int] = {}
         self.rationed = False
         self.downloader = Downloader(connection, now, self._lied)
-        self.uploader = Uploader(
-            connection,
-            swarm.up,
-            swarm.turns,
-            now,
-            swarm.count_sent,
-            swarm.storage_failed,
-            self._refuse,
-        )
+        self.uploader = Uploader(connection, swarm, now, self._refuse)
         self._swarm = swarm
         self._loop = asyncio.get_running_loop()
         self._described = False
