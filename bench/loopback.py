@@ -1,10 +1,10 @@
 """One seeder to one leecher, Spinney and libtorrent in turns.
 
-    python bench/loopback.py [--mib 1024] [--piece-kib 1024] [--rounds 5] [--folder DIR]
+    python bench/loopback.py [--mib 1024] [--piece-kib 1024] [--rounds 5] [--folder DIR] [--mixed]
 
 Both sides run in one network namespace, each with an address of its own.  The clock starts when
 both are ready and ends when the leecher says that all is verified and can be read; the copy is
-then compared.  With the default folder (/dev/shm) the data is in memory.  Needs root.
+then compared.  In memory (/dev/shm), then on disk.  Needs root.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 
 import libtorrent as lt
 
-from network import Network
-from rounds import Side, spread
+from rig.network import Network
+from rig.rounds import Side, spread
 
 HERE = Path(__file__).parent
 
@@ -85,12 +85,19 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=1024)
     parser.add_argument("--piece-kib", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", default="/dev/shm" if os.path.isdir("/dev/shm") else None)
+    parser.add_argument("--folder", action="append", help="[in memory, then on disk]")
     parser.add_argument("--mixed", action="store_true", help="also across makers")
     chosen = parser.parse_args()
+    for where in chosen.folder or ["/dev/shm", tempfile.gettempdir()]:
+        print(f"\n{chosen.mib} MiB in {'memory' if where == '/dev/shm' else where}:")
+        compare(chosen, where)
+
+
+def compare(chosen: argparse.Namespace, where: str) -> None:
+    """All rounds in one folder, and their table."""
     pairs = list(PAIRS) if chosen.mixed else list(PAIRS)[:2]
     rows: dict[str, list[dict[str, float | str]]] = {pair: [] for pair in pairs}
-    with tempfile.TemporaryDirectory(dir=chosen.folder, prefix="spinney-bench-") as name:
+    with tempfile.TemporaryDirectory(dir=where, prefix="spinney-bench-") as name:
         folder = Path(name)
         source = folder / "data.bin"
         with source.open("wb") as file:

@@ -21,8 +21,8 @@ import time
 from pathlib import Path
 
 from loopback import make_torrent
-from network import Network
-from rounds import Side, spread
+from rig.network import Network
+from rig.rounds import Side, spread
 
 HERE = Path(__file__).parent
 SAMPLE_S = 0.25
