@@ -6,6 +6,7 @@
 #   make test-night    the long ones
 #   make check         format, lint, types, architecture, dependencies, tests
 #   make bench         the figures (BENCH=startup for one script)
+#   make figures       all of them, written to docs/figures.md
 #   make mutants       breaks guarding lines one by one; the tests must notice each
 #   make test-pythons  the tests on every other supported Python that is installed
 
@@ -21,7 +22,7 @@ RUNS := $(VENV)/stamp-run
 DEVELOPS := $(VENV)/stamp-develop
 PYTEST := $(PY) -m pytest -n $(JOBS) --maxprocesses 4 --dist loadgroup
 
-.PHONY: demo test test-night check lint format bench mutants test-pythons clean
+.PHONY: demo test test-night check lint format bench figures mutants test-pythons clean
 .DEFAULT_GOAL := test
 
 $(PY):
@@ -62,6 +63,10 @@ format: $(DEVELOPS)
 
 bench: $(DEVELOPS)
 	@set -e; for script in bench/$(BENCH).py; do echo "== $$script"; $(PY) $$script; done
+
+# Writes docs/figures.md; the machine must be idle.
+figures: $(DEVELOPS)
+	$(PY) bench/rig/figures.py
 
 mutants: $(DEVELOPS)
 	$(PY) tests/mutants/run.py $(MUTANTS)
