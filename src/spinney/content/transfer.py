@@ -343,10 +343,7 @@ class Transfer:
         opened.view.release()
         if self.sink.in_order:
             self.pouring.add(piece, memoryview(opened.buffer)[: opened.length])
-        if self.sink.in_order or any(not feed.has.full for feed in self.feeds):
-            self.cache.put(piece, 0, opened.buffer, opened.length)
-        else:  # nobody here lacks it: its buffer, warm in the processor's cache, is used again
-            self.cache.recycle(opened.buffer)
+        self.cache.put(piece, 0, opened.buffer, opened.length)
         if self.sink.writable and not self.sink.in_order:
             self.keeper.written(piece, opened.length)
         if self.leases.holder(piece) is not None:
