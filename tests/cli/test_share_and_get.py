@@ -157,7 +157,7 @@ def test_a_kill_costs_less_than_a_second(lived_s: float, original: Path, tmp_pat
             done = getter.until("done")
             assert getter.wait() == 0
         assert digest(tmp_path / "out" / "original.bin") == digest(original)
-        assert done["sources"]["swarm"]["useful"] + before <= total + rate
+        assert done["sources"]["swarm"]["useful"] + before <= total + 0.8 * rate
         assert os.listdir(tmp_path / "out") == ["original.bin"]
 
 

@@ -8,6 +8,7 @@ what it names, so it may be old, torn or gone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,10 +42,9 @@ class Noting:
             self._stale = False
             unsynced = self._transfer.keeper.unsynced(MAX_NOTED_PIECES)
             if unsynced:
-                try:
+                # Nothing depends on it; whoever writes pieces or the record tells what is wrong.
+                with contextlib.suppress(StorageError):
                     await self._transfer.host.work(self._job, unsynced)
-                except StorageError:
-                    pass  # nothing depends on it; whoever writes pieces or the record says it
             try:
                 async with asyncio.timeout(NOTE_INTERVAL_S):
                     await self._ending.wait()
