@@ -186,7 +186,7 @@ def test_after_a_kill_noted_pieces_are_hashed_and_a_torn_one_is_fetched_again(
 
     def counted(self: Any, piece: int, data: Any) -> bool:
         hashed.append(piece)
-        return check(self, piece, data)
+        return bool(check(self, piece, data))
 
     with World(1) as world:
         host = world.host("getter")
