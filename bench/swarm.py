@@ -26,6 +26,8 @@ from rounds import Side, spread
 
 HERE = Path(__file__).parent
 SAMPLE_S = 0.25
+MOST_OVER_CAP = 1.15
+"""One second may hold a burst of 100 ms of rate (10 %), and IP and TCP headers are counted."""
 
 
 class Meter(threading.Thread):
@@ -143,6 +145,9 @@ def main() -> None:
             f"{statistics.median(float(row['cpu']) for row in rows[kind]):.1f} | "
             f"{max(float(row['mib']) for row in rows[kind]):.0f}"
         )
+    over = max((float(row["most"]) / chosen.up for row in rows.get("spinney", [])), default=0.0)
+    if over > MOST_OVER_CAP:
+        raise SystemExit(f"a sender of ours took {over:.2f} times its cap in one second")
 
 
 if __name__ == "__main__":
