@@ -24,6 +24,7 @@ from spinney.content.transfer import Transfer
 from spinney.errors import DiskFullError
 from spinney.net.live.host import LiveHost
 from spinney.sim.host import SimHost
+from spinney.sim.storage import WORKING_FOLDER
 from spinney.sim.world import World
 
 KIB = 1024
@@ -235,7 +236,7 @@ def test_after_a_power_cut_the_hash_decides_what_survived() -> None:
     for seed in range(40):
         with World(seed) as world:
             host = world.host("getter")
-            host.disk.make_path("/home/down")
+            host.disk.make_path(f"{WORKING_FOLDER}/down")
             first = world.run(half_synced(host))
             written = set(first.have)
             host.crash()
@@ -260,7 +261,7 @@ def test_what_a_note_saved_is_synced_before_it_is_marked() -> None:
     for seed in range(10):
         with World(seed) as world:
             host = world.host("getter")
-            host.disk.make_path("/home/down")
+            host.disk.make_path(f"{WORKING_FOLDER}/down")
             killed(world.run(part_of_it(host, 320 * KIB)))
             second = world.run(begun(host))
             assert second.have.count == 20
