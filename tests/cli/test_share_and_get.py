@@ -121,24 +121,14 @@ def test_a_reader_that_goes_away_is_one_clear_error(original: Path, tmp_path: Pa
         assert "went away" in words
 
 
-@pytest.mark.parametrize(
-    ("end", "rate", "least"),
-    [
-        (signal.SIGINT, "2M", 3_000_000),
-        (signal.SIGTERM, "2M", 3_000_000),
-        # marked done, and so kept for sure, is what was synced: every five seconds
-        (signal.SIGKILL, "1M", 6_500_000),
-    ],
-)
-def test_the_same_command_resumes_after(
-    end: int, rate: str, least: int, original: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_same_command_resumes_after(end: int, original: Path, tmp_path: Path) -> None:
     original.write_bytes(os.urandom(8_000_000))
     with sharing(original, "--piece-length", "64k", cwd=tmp_path) as sharer:
         link = sharer.until("ready")["link"]
         get = ("get", link, "-o", "out", *LOCAL)
-        with Running(*get, "--down", rate, cwd=tmp_path) as getter:
-            getter.until_some_bytes(least)
+        with Running(*get, "--down", "2M", cwd=tmp_path) as getter:
+            getter.until_some_bytes(3_000_000)
             code = getter.stop(end)
         assert code == {signal.SIGKILL: -9}.get(end, 130)
         assert not (tmp_path / "out" / "original.bin").exists()
@@ -147,6 +137,28 @@ def test_the_same_command_resumes_after(
             assert getter.wait() == 0
         assert digest(tmp_path / "out" / "original.bin") == digest(original)
         assert done["sources"]["swarm"]["useful"] <= 8_000_000 - 2_000_000
+
+
+@pytest.mark.parametrize("lived_s", [1.0, 2.0])
+def test_a_kill_costs_less_than_a_second(lived_s: float, original: Path, tmp_path: Path) -> None:
+    """Long before anything was synced, so that the resume record names no piece."""
+    rate, total = 1_000_000, 8_000_000
+    original.write_bytes(os.urandom(total))
+    with sharing(original, "--piece-length", "64k", cwd=tmp_path) as sharer:
+        link = sharer.until("ready")["link"]
+        get = ("get", link, "-o", "out", *LOCAL)
+        with Running(*get, "--down", "1M", cwd=tmp_path) as getter:
+            getter.until_some_bytes()
+            time.sleep(lived_s)
+            assert getter.stop(signal.SIGKILL) == -9
+            before = [row for row in getter.events if row["event"] == "progress"][-1]["have_bytes"]
+        assert before > rate * lived_s / 2, "there was something to lose"
+        with Running(*get, cwd=tmp_path) as getter:
+            done = getter.until("done")
+            assert getter.wait() == 0
+        assert digest(tmp_path / "out" / "original.bin") == digest(original)
+        assert done["sources"]["swarm"]["useful"] + before <= total + 0.8 * rate
+        assert os.listdir(tmp_path / "out") == ["original.bin"]
 
 
 def test_a_second_interrupt_ends_at_once(original: Path, tmp_path: Path) -> None:

@@ -149,6 +149,7 @@ class MemorySink:
         self.layout = Layout(content.descriptor)
         self.space = bytearray(len(content.space))
         self.record: bytes | None = None
+        self.notes: list[bytes] = []
         self.finished: list[int] = []
         self.events: list[str] = []
         self.fail_with: Exception | None = None
@@ -167,6 +168,13 @@ class MemorySink:
         self._may_fail()
         self.events.append("save")
         self.record = record
+
+    def load_note(self) -> bytes | None:
+        return self.notes[-1] if self.notes else None
+
+    def note(self, note: bytes) -> None:
+        self._may_fail()
+        self.notes.append(note)
 
     def stamps(self, files: Any) -> list[tuple[int, int]]:
         return [(entry.length, 1) for entry in self.layout.files]

@@ -175,6 +175,45 @@ async def test_links_are_not_followed(tmp_path: Path) -> None:
         assert list(outside.iterdir()) == []
 
 
+async def test_the_longest_name_can_be_resumed(tmp_path: Path) -> None:
+    for length in (255, 247, 241):
+        content = Content([100_000], 16 * KIB, name="x" * length)
+        first = stored(content, tmp_path)
+        await first.start()
+        await filled(first, content, limit=50_000)
+        await first.close()
+        again = stored(content, tmp_path)
+        await again.start()
+        assert again.have.count == first.have.count > 0
+        await filled(again, content)
+        await again.close()
+        assert (tmp_path / ("x" * length)).read_bytes() == content.data[0]
+        assert len(list(tmp_path.iterdir())) == 1
+        (tmp_path / ("x" * length)).unlink()
+
+
+def test_a_file_that_is_whole_and_protected_is_no_obstacle() -> None:
+    with World(1) as world:
+        host = world.host("getter")
+
+        def there() -> Transfer:
+            store = FolderStore(host.storage, SMALL.descriptor, "down")
+            return Transfer(host, SMALL.descriptor, store)
+
+        async def main() -> None:
+            first = there()
+            await first.start()
+            await filled(first, SMALL)
+            await first.close()
+            host.storage.set_read_only("down/wood/leaf0")
+            again = there()
+            await again.start()
+            assert again.complete
+            await again.close()
+
+        world.run(main())
+
+
 async def test_two_programs_on_one_output(tmp_path: Path) -> None:
     first = stored(SMALL, tmp_path)
     await first.start()

@@ -88,6 +88,12 @@ class DeviceSink:
     def save(self, record: bytes) -> None:
         """No place for a record; the next start checks the device."""
 
+    def load_note(self) -> bytes | None:
+        return None
+
+    def note(self, note: bytes) -> None:
+        """Nor for a note."""
+
     def stamps(self, files: Sequence[int]) -> list[tuple[int, int]]:
         return [(-1, 0)]
 

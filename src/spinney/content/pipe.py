@@ -60,6 +60,12 @@ class PipeSink:
     def save(self, record: bytes) -> None:
         """A pipe cannot be resumed."""
 
+    def load_note(self) -> bytes | None:
+        return None
+
+    def note(self, note: bytes) -> None:
+        """Nor is anything noted."""
+
     def stamps(self, files: Sequence[int]) -> list[tuple[int, int]]:
         return []
 

@@ -3,10 +3,15 @@
 A bencoded dictionary in a hidden file beside the output: `spinney` (version 1), `infohash`,
 `pieces` (a bitfield), `files` (size and time of each, as the system told after the sync), and
 `clean` (1: the transfer was closed, nothing was written afterwards).
+
+Beside it lies the note: `spinney`, `infohash` and `unsynced` (numbers of pieces, 4 bytes each),
+which were verified and written, and perhaps not synced.  It is a hint: a hash decides.
 """
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spinney.content.pieces import Bitfield
@@ -16,6 +21,10 @@ from spinney.wire import bencode
 VERSION = 1
 LIMITS = bencode.Limits(depth=3, tokens=4_000_000, length_bytes=64 << 20)
 """A million files of two numbers each, and two million pieces: more than a torrent may have."""
+MAX_NOTED_PIECES = 16_384
+"""256 MiB of the smallest pieces, four batches of the keeper; of more, the newest are noted."""
+MAX_NOTE_BYTES = 4 * MAX_NOTED_PIECES + 256
+NOTE_LIMITS = bencode.Limits(depth=2, tokens=16, length_bytes=MAX_NOTE_BYTES)
 Stamp = tuple[int, int]
 """(size in bytes, modified in ns); (-1, 0) for a file that is not there."""
 
@@ -77,3 +86,28 @@ def decode_record(data: bytes, infohash: bytes, piece_count: int) -> ResumeRecor
     except WireError:
         return None
     return ResumeRecord(infohash, pieces, tuple(stamps), row.get(b"clean") == 1)
+
+
+def encode_note(infohash: bytes, pieces: Sequence[int]) -> bytes:
+    assert len(pieces) <= MAX_NOTED_PIECES, "a note is small"
+    return bencode.encode(
+        {
+            b"infohash": infohash,
+            b"spinney": VERSION,
+            b"unsynced": struct.pack(f">{len(pieces)}I", *pieces),
+        }
+    )
+
+
+def decode_note(data: bytes, infohash: bytes, piece_count: int) -> list[int]:
+    """The pieces it names, ascending, each once; none if it is no note of this content."""
+    try:
+        row = bencode.decode(data, limits=NOTE_LIMITS)
+    except WireError:
+        return []
+    if not isinstance(row, dict) or row.get(b"spinney") != VERSION:
+        return []
+    packed = row.get(b"unsynced")
+    if row.get(b"infohash") != infohash or not isinstance(packed, bytes) or len(packed) % 4:
+        return []
+    return sorted({piece for (piece,) in struct.iter_unpack(">I", packed) if piece < piece_count})

@@ -92,6 +92,12 @@ class SharedFiles:
     def save(self, record: bytes) -> None:
         raise StorageError("shared files keep no resume record")
 
+    def load_note(self) -> bytes | None:
+        return None
+
+    def note(self, note: bytes) -> None:
+        raise StorageError("shared files keep no note")
+
     def stamps(self, files: Sequence[int]) -> list[tuple[int, int]]:
         return []
 

@@ -35,6 +35,12 @@ class Sink(Protocol):
     def save(self, record: bytes) -> None:
         """Replaces the resume record in one step; returns when it survives a power cut."""
 
+    def load_note(self) -> bytes | None:
+        """The note as far as it survived, None if there is none."""
+
+    def note(self, note: bytes) -> None:
+        """Replaces the note in one step, without a sync: a power cut may lose or tear it."""
+
     def stamps(self, files: Sequence[int]) -> list[tuple[int, int]]:
         """(size, modified in ns) of every file, these looked at anew; (-1, 0): not there."""
 

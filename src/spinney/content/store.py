@@ -1,9 +1,9 @@
 """`FolderStore`: verified pieces into files below an output folder.
 
 A file is written as `NAME.part` and gets its own name when all its pieces are verified, so
-that what bears its name is whole.  Beside the output lie two hidden files while the transfer
-is not done: the resume record, and the lock that keeps a second program out.  Every name is
-opened beneath the output folder: no symbolic link is followed.
+that what bears its name is whole.  Beside the output lie three hidden files while the transfer
+is not done: the resume record, the note of what is not synced yet, and the lock that keeps a
+second program out.  Every name is opened beneath the output folder: no symbolic link is followed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hashlib import sha256
 from spinney.content.descriptor import Descriptor
 from spinney.content.handles import Handles
 from spinney.content.layout import Layout
-from spinney.content.resume import LIMITS
+from spinney.content.resume import LIMITS, MAX_NOTE_BYTES
 from spinney.errors import (
     ChangedFileError,
     DiskFullError,
@@ -37,6 +37,11 @@ def fitted(name: str, suffix: str) -> str:
     mark = "~" + sha256(name.encode()).hexdigest()[:8]
     room = MAX_NAME_BYTES - len((mark + suffix).encode())
     return name.encode()[:room].decode(errors="ignore") + mark + suffix
+
+
+def hidden(name: str, suffix: str) -> str:
+    """The name of a hidden file beside `name`, with room for the `~` of its successor."""
+    return fitted("." + name, suffix + "~")[:-1]
 
 
 def part_names(finals: Sequence[str]) -> list[str]:
@@ -87,8 +92,9 @@ class FolderStore:
             self.finals = ["/".join(entry.path) for entry in descriptor.files]
         self._parts = part_names(self.finals)
         top = self.finals[0].partition("/")[0] if self.finals else descriptor.name
-        self._record = "." + fitted(top, ".spinney")
-        self._lock_name = "." + fitted(top, ".spinney-lock")
+        self._record = hidden(top, ".spinney")
+        self._note = hidden(top, ".spinney-note")
+        self._lock_name = hidden(top, ".spinney-lock")
         self._lock: File | None = None
         self._place: list[str | None] = [None] * len(self.finals)
         self._stamps: list[tuple[int, int]] = [(-1, 0)] * len(self.finals)
@@ -150,19 +156,26 @@ class FolderStore:
             self._stamps[number] = (info.size_bytes, info.modified_ns)
 
     def load(self) -> bytes | None:
+        record = self._load(self._record, LIMITS.length_bytes)
+        self._begun = record is not None
+        return record
+
+    def load_note(self) -> bytes | None:
+        return self._load(self._note, MAX_NOTE_BYTES)
+
+    def _load(self, name: str, limit_bytes: int) -> bytes | None:
         try:
-            file = self._storage.open(self._record, "read", beneath=self.folder)
+            file = self._storage.open(name, "read", beneath=self.folder)
         except NotFoundError:
             return None
-        self._begun = True
         try:
-            return file.read(0, min(file.size(), LIMITS.length_bytes))
+            return file.read(0, min(file.size(), limit_bytes))
         finally:
             file.close()
 
     def save(self, record: bytes) -> None:
         try:
-            self._save(record)
+            self._replace(self._record, record, synced=True)
         except DiskFullError:
             # An older record would make the next start forget what was verified since: with
             # none it checks everything.
@@ -170,17 +183,26 @@ class FolderStore:
             self._storage.remove(self._path(self._record))
             raise
 
-    def _save(self, record: bytes) -> None:
-        fresh = self._record + "~"
+    def note(self, note: bytes) -> None:
+        try:
+            self._replace(self._note, note, synced=False)
+        except StorageError:
+            self._storage.remove(self._path(self._note + "~"))  # on a full disk pieces go first
+            raise
+
+    def _replace(self, name: str, data: bytes, *, synced: bool) -> None:
+        fresh = name + "~"
         file = self._storage.open(fresh, "create", beneath=self.folder)
         try:
             file.truncate(0)
-            file.write(0, [record])
-            file.sync()
+            file.write(0, [data])
+            if synced:
+                file.sync()
         finally:
             file.close()
-        self._storage.rename(self._path(fresh), self._path(self._record))
-        self._storage.sync_folder(self.folder)
+        self._storage.rename(self._path(fresh), self._path(name))
+        if synced:
+            self._storage.sync_folder(self.folder)
 
     def stamps(self, files: Sequence[int]) -> list[tuple[int, int]]:
         for number in files:
@@ -200,8 +222,9 @@ class FolderStore:
                     self._storage.remove(self._path(part))
             for name in self._leftover if self._begun else ():
                 self._storage.remove(self._path(name))
-            self._storage.remove(self._path(self._record))
-            self._storage.remove(self._path(self._record + "~"))
+            for name in (self._note, self._record):
+                self._storage.remove(self._path(name))
+                self._storage.remove(self._path(name + "~"))
             self._storage.remove(self._path(self._lock_name))
         self._lock.close()
         self._lock = None
@@ -292,7 +315,11 @@ class FolderStore:
         try:
             return self._storage.open(self._parts[number], "write", beneath=self.folder)
         except NotFoundError:
-            return self._storage.open(self.finals[number], "write", beneath=self.folder)
+            final = self.finals[number]
+        try:
+            return self._storage.open(final, "write", beneath=self.folder)
+        except NotWritableError:  # whole, and its owner protected it
+            return self._storage.open(final, "read", beneath=self.folder)
 
     # -- reading ------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from spinney.content.checking import Progress, check_pieces
 from spinney.content.pieces import Bitfield
-from spinney.content.resume import decode_record
+from spinney.content.resume import decode_note, decode_record
 from spinney.errors import DescriptorError, DiskFullError, SpinneyError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ async def take_over(
             "piece-layer-missing",
         )
     good = Bitfield(count, full=trust)
+    durable = good
     data = None if trust else await transfer.host.work(transfer.sink.load)
     record = None if data is None else decode_record(data, transfer.infohash, count)
     if not trust:
@@ -37,7 +38,11 @@ async def take_over(
             if fits and not record.clean:
                 fits = await _sample(transfer, record.pieces)
         if fits and record is not None:
-            good = record.pieces
+            durable = record.pieces
+            good = durable.copy()
+            if not record.clean:
+                for piece in await _noted(transfer, durable, progress):
+                    good.add(piece)
         else:
             good = await _check(transfer, range(count), progress)
     layout = transfer.sink.layout
@@ -47,7 +52,10 @@ async def take_over(
     ]
     await transfer.host.work(transfer.sink.adopt, ours)
     for piece in good:
-        transfer.keeper.durable.add(piece)
+        if piece in durable:
+            transfer.keeper.durable.add(piece)
+        else:
+            transfer.keeper.found(piece)
         transfer.selection.mark(piece)
     zeros = [] if layout.solid else list(transfer.needed)
     zeros = [piece for piece in zeros if not layout.content_bytes(*transfer.extent(piece))]
@@ -66,6 +74,13 @@ async def _check(
         )
     except* SpinneyError as group:
         raise next(iter(group.exceptions)) from None
+
+
+async def _noted(transfer: Transfer, durable: Bitfield, progress: Progress | None) -> Bitfield:
+    """After a kill: what was written and not synced, as far as its hash is right."""
+    data = await transfer.host.work(transfer.sink.load_note)
+    noted = decode_note(data or b"", transfer.infohash, durable.size)
+    return await _check(transfer, [piece for piece in noted if piece not in durable], progress)
 
 
 async def _sample(transfer: Transfer, pieces: Bitfield) -> bool:
