@@ -56,6 +56,13 @@ def test_port_taken_says_which_and_what_to_do(tmp_path: Path) -> None:
         failed(run(*track, cwd=tmp_path), 1, str(port), "--port")
 
 
+def test_a_list_of_allowed_torrents_that_cannot_be_used(tmp_path: Path) -> None:
+    track = ("tracker", "--port", "0", "--interface", "127.0.0.1", "--allowed")
+    failed(run(*track, "none.txt", cwd=tmp_path), 1, "none.txt")
+    (tmp_path / "bad.txt").write_text("# ours\nnonsense\n")
+    failed(run(*track, "bad.txt", cwd=tmp_path), 1, "bad.txt", "line 2", "40 digits")
+
+
 def test_no_such_interface(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"x" * 1000)
     done = run("share", "x.bin", "--interface", "nope7", "--no-lan", cwd=tmp_path)

@@ -11,10 +11,16 @@ from spinney.cli.options import PORT, talking
 DEFAULT_PORT = 6969
 
 
-@click.command(name="tracker", epilog="Example:  spinney tracker --port 6969 --state tracker.state")
+@click.command(
+    name="tracker",
+    short_help="Run an HTTP tracker until stopped; it has a page too.",
+    epilog="Example:  spinney tracker --port 6969 --state tracker.state",
+)
 @click.option("--port", type=PORT, default=DEFAULT_PORT, show_default=True, help="Listen here.")
 @click.option("--interface", metavar="NAME|ADDRESS", help="Listen on this interface only.")
 @click.option("--state", metavar="FILE", help="Keep what it knows here over a restart.")
+@click.option("--allowed", metavar="FILE", help="Only these: an infohash a line, then its name.")
+@click.option("--unlisted", is_flag=True, help="Show no infohashes on the page for people.")
 @talking
 def command(**options: Any) -> int:
     """Run an HTTP tracker until stopped; it has a page for people too."""
@@ -45,6 +51,8 @@ def command(**options: Any) -> int:
             port=options["port"],
             interface=options["interface"],
             state=options["state"],
+            allowed=options["allowed"],
+            listed=not options["unlisted"],
             on_ready=ready,
         )
         return 0
