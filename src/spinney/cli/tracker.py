@@ -24,12 +24,14 @@ DEFAULT_PORT = 6969
 @talking
 def command(**options: Any) -> int:
     """Run an HTTP tracker until stopped; it has a page for people too."""
+    import logging
     import time
 
     from spinney.cli.reporter import JsonLines, Reporter, make_reporter
     from spinney.cli.running import run_verb, set_up_logging
 
-    set_up_logging(options["verbose"], options["log_file"])
+    least = logging.ERROR if options["quiet"] else logging.WARNING
+    set_up_logging(options["verbose"], options["log_file"], least=least)
     reporter = make_reporter(as_json=options["as_json"], quiet=options["quiet"])
     is_ready = False
 
