@@ -50,8 +50,11 @@ def guided(name: str, seconds: float, folder: Path) -> subprocess.CompletedProce
         "-print_final_stats=1",
         f"-artifact_prefix={folder}/",
     ]
+    # Through a shell that forks: a process begins with its parent's peak of memory, and this
+    # parent may have had large tests before.
+    forked = ["/bin/sh", "-c", '"$@"; exit $?', "sh"]
     return subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.guided", name, *options, str(seeds)],
+        [*forked, sys.executable, "-m", "tests.fuzz.guided", name, *options, str(seeds)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
         capture_output=True,

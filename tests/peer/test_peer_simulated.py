@@ -319,7 +319,7 @@ def test_look_and_verify_on_any_host() -> None:
         write(one, "set/a", DATA)
         write(one, "set/b", DATA[:1000])
         async with Peer(one, NO_LAN) as peer:
-            link = (await peer.share("set")).link
+            link = (await peer.share("set", format="hybrid")).link
         facts = await look("set.torrent", host=one)
         assert facts["total_bytes"] == len(DATA) + 1000
         assert (await look(link, host=one))["infohash"] == facts["infohash"]

@@ -13,6 +13,7 @@ from spinney.errors import WireError
 from spinney.wire.bencode import (
     Limits,
     decode,
+    decode_dictionary,
     decode_prefix,
     decode_spans,
     encode,
@@ -215,3 +216,34 @@ def test_every_shorter_part_is_refused(value: object) -> None:
     for cut in range(len(data)):
         with pytest.raises(WireError):
             decode(data[:cut])
+
+
+strings = some.binary(max_size=700)
+
+
+@given(some.dictionaries(strings, strings, max_size=12))
+def test_the_quick_way_for_flat_dictionaries_is_the_same(table: dict[bytes, bytes]) -> None:
+    """Calls carry small dictionaries of strings: both directions have a short way for them."""
+    data = encode(table)
+    assert data == encode([table])[1:-1], "in a list the long way is taken"
+    assert decode_dictionary(b"xx" + data + b"e", 2) == (table, len(data) + 2)
+
+
+@given(some.binary(max_size=40))
+def test_the_quick_way_reads_nothing_that_the_long_way_refuses(rest: bytes) -> None:
+    found = decode_dictionary(b"d" + rest, 0)
+    try:
+        assert found == decode_prefix(b"d" + rest, canonical=False)
+    except WireError:
+        assert found is None
+
+
+@pytest.mark.parametrize(
+    "data", [b"d1:a2:bb1:a2:cce", b"d2:aa1:", b"d1:a20:short", b"d1:b1:c1:a1:de", b"d01:a2:bbe"]
+)
+def test_the_quick_way_leaves_odd_ones_to_the_long_way(data: bytes) -> None:
+    found = decode_dictionary(data, 0)
+    try:
+        assert found == decode_prefix(data, canonical=False)
+    except WireError:
+        assert found is None

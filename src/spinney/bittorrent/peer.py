@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
+from spinney.bittorrent.chatter import CHATTER_LIMIT, CRUMB_BYTES, DEAR, METADATA_SERVED_BYTES
 from spinney.bittorrent.codec import MAX_REQUEST_BYTES, encode, encode_haves
 from spinney.bittorrent.connection import Connection
 from spinney.bittorrent.downloading import Downloader
@@ -66,17 +67,6 @@ from spinney.net.host import Address
 if TYPE_CHECKING:
     from spinney.bittorrent.swarm import Swarm
 
-CHATTER_LIMIT = 6_000
-"""Messages a second that move no data: a thousand rejects and cancels are normal once in a
-while, an endless stream of them is an attack."""
-DEAR: dict[type[Any], int] = {Extended: 8, Choke: 20, Unchoke: 20, Interested: 4, NotInterested: 4}
-"""Messages that cause more work than others count so often."""
-CRUMB_BYTES = 256
-"""Smaller blocks count as chatter unless they are what was asked for (a tiny file): an endless
-stream of empty ones, or of single bytes, would cost its sender nothing."""
-METADATA_SERVED_BYTES = 32 << 20
-"""Info dictionary bytes that one connection gets: three times the largest, then rejects."""
-
 
 class Peer:
     """`key`: the connection's serial number in its node, the order of everything."""
@@ -101,15 +91,7 @@ class Peer:
         self.ids: dict[str, int] = {}
         self.rationed = False
         self.downloader = Downloader(connection, now, self._lied)
-        self.uploader = Uploader(
-            connection,
-            swarm.up,
-            swarm.turns,
-            now,
-            swarm.count_sent,
-            swarm.storage_failed,
-            self._refuse,
-        )
+        self.uploader = Uploader(connection, swarm, now, self._refuse)
         self._swarm = swarm
         self._loop = asyncio.get_running_loop()
         self._described = False
@@ -254,21 +236,19 @@ class Peer:
         return True
 
     def _refuse(self, ranges: Sequence[tuple[int, int, int]]) -> None:
-        self._chatter += len(ranges)
-        self.chatter()
+        self.chatter(1 + len(ranges))
         if self.fast:
             data = b"".join([encode(RejectRequest(*row)) for row in ranges])
             self.connection.send(data)
 
     def message(self, message: Message) -> None:
-        self._chatter += DEAR.get(type(message), 1) - 1
-        self.chatter()
+        self.chatter(DEAR.get(type(message), 1))
         handler = _HANDLERS.get(type(message))
         if handler is not None:
             handler(self, message)
 
-    def chatter(self) -> None:
-        self._chatter += 1
+    def chatter(self, weight: int = 1) -> None:
+        self._chatter += weight
         if self._chatter > CHATTER_LIMIT:
             raise PeerError("talks without end")
 

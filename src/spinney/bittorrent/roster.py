@@ -33,6 +33,13 @@ def keep_new(
     return dialled_by == max(own_id, peer_id)
 
 
+def no_place(peers: Sequence[Peer], places: int, share_of_strangers: float) -> bool:
+    """Are all places taken, or those that peers who dialled us may have?"""
+    strangers = sum(1 for peer in peers if not peer.connection.outgoing)
+    taken = share_of_strangers < 1.0 and strangers >= places * share_of_strangers
+    return taken or len(peers) >= places
+
+
 def weakest(
     peers: Sequence[Peer], newcomer: Address, own: Sequence[Address], now: float
 ) -> Peer | None:

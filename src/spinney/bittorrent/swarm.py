@@ -24,7 +24,7 @@ from spinney.bittorrent.meter import Meter
 from spinney.bittorrent.peer import Peer
 from spinney.bittorrent.peers import Candidates
 from spinney.bittorrent.pex import FLAG_REACHABLE, FLAG_SEED, PeerExchange
-from spinney.bittorrent.roster import keep_new, weakest
+from spinney.bittorrent.roster import keep_new, no_place, weakest
 from spinney.bittorrent.seeding import Ration
 from spinney.bittorrent.status import SwarmNode, SwarmStatus
 from spinney.errors import DescriptorError, SpinneyError, StorageError, TransferError
@@ -266,12 +266,9 @@ class Swarm:
 
     def _full(self, *, outgoing: bool) -> bool:
         """A part of the places is for connections that we make."""
-        if len(self.peers) >= self._connections or self._node.full(outgoing=outgoing):
-            return True
-        if outgoing:
-            return False
-        incoming = sum(1 for peer in self.peers.values() if not peer.connection.outgoing)
-        return incoming >= self._connections * (1.0 - self.settings.outgoing_share)
+        share = 1.0 if outgoing else 1.0 - self.settings.outgoing_share
+        rows = list(self.peers.values())
+        return no_place(rows, self._connections, share) or self._node.full(outgoing=outgoing)
 
     def dial_ended(self, address: Address) -> None:
         """An attempt came to nothing (refused, timed out, another torrent, a duplicate)."""

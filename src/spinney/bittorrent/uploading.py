@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from spinney.bittorrent.codec import BLOCK_HEAD, PIECE
 from spinney.bittorrent.connection import Connection
@@ -30,24 +30,30 @@ MAX_AHEAD = 64
 """Places noted for reading ahead; requests wait for 16 MiB at most."""
 
 
-class Uploader:
-    """`limit` pays for each payload byte; `sent(bytes)` counts them for the swarm.
+class Payer(Protocol):
+    """The swarm, as far as sending goes."""
 
-    `failed(error)`: the storage cannot be read.  `refuse(ranges)`: what was asked for is gone
-    from memory, and the output keeps nothing.
+    up: Limit
+    turns: Turns
+
+    def count_sent(self, length_bytes: int) -> None: ...
+    def storage_failed(self, error: StorageError) -> None:
+        """The storage cannot be read."""
+
+
+class Uploader:
+    """`swarm.up` pays for each payload byte.  `refuse(ranges)`: what was asked for is gone from
+    memory, and the output keeps nothing.
     """
 
     def __init__(
         self,
         connection: Connection,
-        limit: Limit,
-        turns: Turns,
+        swarm: Payer,
         now: float,
-        sent: Callable[[int], None],
-        failed: Callable[[StorageError], None],
         refuse: Callable[[Sequence[Range]], None],
     ) -> None:
-        self.limit = limit
+        self.limit = swarm.up
         self.in_turn = False
         self.moved_at = now
         """When a block was last sent."""
@@ -57,9 +63,9 @@ class Uploader:
         self.transfer: TransferLike | None = None
         self._piece_length = 1
         self._connection = connection
-        self._turns = turns
-        self._sent = sent
-        self._failed = failed
+        self._turns = swarm.turns
+        self._sent = swarm.count_sent
+        self._failed = swarm.storage_failed
         self._refuse = refuse
         self._loop = asyncio.get_running_loop()
         self._reading: dict[int, asyncio.Task[None]] = {}

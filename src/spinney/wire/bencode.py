@@ -57,6 +57,10 @@ def encode(value: Value) -> bytes:
 
     Another type in `value` is our own mistake: `TypeError`.
     """
+    if type(value) is dict:
+        quick = _encode_flat(value)
+        if quick is not None:
+            return quick
     parts: list[bytes] = []
     append = parts.append
     stack: list[Any] = []
@@ -104,6 +108,22 @@ def encode(value: Value) -> bytes:
                 return b"".join(parts)
 
 
+def _encode_flat(table: dict[bytes, Value]) -> bytes | None:
+    """A dictionary of short strings, which most arguments of calls are; None for any other."""
+    parts = [b"d"]
+    prefixes = _PREFIXES
+    try:
+        for key in sorted(table):
+            item = table[key]
+            if type(item) is not bytes:
+                return None
+            parts += (prefixes[len(key)], key, prefixes[len(item)], item)
+    except (IndexError, TypeError):
+        return None
+    parts.append(b"e")
+    return b"".join(parts)
+
+
 def decode(
     data: bytes | bytearray | memoryview, *, limits: Limits = WIRE, canonical: bool = True
 ) -> Value:
@@ -148,10 +168,55 @@ def decode_dictionary(
     try:
         if data[at] != 0x64:
             return None
+        quick = _decode_flat(data, at + 1)
+        if quick is not None:
+            return quick
         value, end, _ = _parse(data, at, limits.depth, limits.tokens, False)
     except (IndexError, WireError):
         return None
     return value, end
+
+
+FLAT_KEYS = 8
+
+
+def _decode_flat(data: bytes, at: int) -> tuple[dict[bytes, Value], int] | None:
+    """A dictionary of at most 8 strings, each below 1,000 bytes, its keys sorted, from behind
+    its `d`; None for whatever else there is.  IndexError: cut short."""
+    table: dict[bytes, Value] = {}
+    last = b""
+    for _ in range(FLAT_KEYS):
+        code = data[at]
+        if code == 0x65:
+            return table, at + 1
+        if data[at + 1] != 0x3A or not 0x31 <= code <= 0x39:
+            after = data[at + 1]
+            if data[at + 2] != 0x3A or not 0x31 <= code <= 0x39 or not 0x30 <= after <= 0x39:
+                return None
+            start = at + 3
+            at = start + code * 10 + after - 0x210
+        else:
+            start = at + 2
+            at = start + code - 0x30
+        key = data[start:at]
+        if key <= last:
+            return None
+        last = key
+        code = data[at]
+        after = data[at + 1]
+        if not 0x31 <= code <= 0x39 or not (0x30 <= after <= 0x39):
+            return None  # rare: empty, below 10 bytes, or no string
+        third = data[at + 2]
+        if third == 0x3A:
+            start = at + 3
+            at = start + code * 10 + after - 0x210
+        elif 0x30 <= third <= 0x39 and data[at + 3] == 0x3A:
+            start = at + 4
+            at = start + code * 100 + after * 10 + third - 0x14D0
+        else:
+            return None
+        table[key] = data[start:at]
+    return (table, at + 1) if data[at] == 0x65 else None
 
 
 def decode_spans(

@@ -95,18 +95,17 @@ def _decode_usual(data: bytes) -> tuple[bytes, bytes, dict[bytes, Value]] | None
     is inside `a` or `r` has to be parsed.  None for every other message."""
     if len(data) > MAX_RECEIVED_BYTES:
         return None
-    tail = data[-16:]
-    if tail[:5] != b"1:t4:":
+    if data[-16:-11] != b"1:t4:":
         return None
-    transaction, ending = tail[5:9], tail[9:]
-    if ending == b"1:y1:re":
-        if data[:4] != b"d1:r":
+    transaction = data[-11:-7]
+    if data.endswith(b"1:y1:re"):
+        if not data.startswith(b"d1:r"):
             return None
         found = decode_dictionary(data, 4, limits=_INSIDE)
         if found is None or found[1] != len(data) - 16:
             return None
         return b"r", transaction, {b"r": found[0], b"t": transaction, b"y": b"r"}
-    if ending != b"1:y1:qe" or data[:4] != b"d1:a":
+    if not data.endswith(b"1:y1:qe") or not data.startswith(b"d1:a"):
         return None
     found = decode_dictionary(data, 4, limits=_INSIDE)
     if found is None:
