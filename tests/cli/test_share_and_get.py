@@ -295,6 +295,14 @@ def test_a_tracker_serves_only_what_its_list_allows(tmp_path: Path) -> None:
         assert tracker.stop() == 0
 
 
+def test_a_tracker_that_cannot_keep_its_state_says_so_at_once(tmp_path: Path) -> None:
+    track = ("tracker", "--port", "0", "--interface", "lo", "--state", "none/tracker.state")
+    with Running(*track, cwd=tmp_path) as tracker:
+        tracker.until("ready")
+        assert tracker.stop() == 0
+        assert "cannot be written to none/tracker.state" in tracker.stderr()
+
+
 def test_an_unlisted_tracker_shows_no_infohash(tmp_path: Path) -> None:
     with Running(
         "tracker", "--port", "0", "--interface", "lo", "--unlisted", cwd=tmp_path
