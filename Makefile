@@ -1,6 +1,7 @@
 # Everything from Python 3.11 and make alone: each target sets itself up in .venv the first
 # time, and again only when pyproject.toml changed.
 #
+#   make setup         the command `spinney`, in .venv/bin
 #   make demo          a real file arrives, verified, at eight peers
 #   make test          the tests (under 10 minutes on 2 cores)
 #   make test-night    the long ones
@@ -22,7 +23,7 @@ RUNS := $(VENV)/stamp-run
 DEVELOPS := $(VENV)/stamp-develop
 PYTEST := $(PY) -m pytest -n $(JOBS) --maxprocesses 4 --dist loadgroup
 
-.PHONY: demo test test-night check lint format bench figures mutants test-pythons clean
+.PHONY: setup demo test test-night check lint format bench figures mutants test-pythons clean
 .DEFAULT_GOAL := test
 
 $(PY):
@@ -38,6 +39,9 @@ $(RUNS): pyproject.toml | $(PY)
 $(DEVELOPS): pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --editable '.[lab,test,check]'
 	@touch $@ $(RUNS)
+
+setup: $(RUNS)
+	@echo 'Ready: $(abspath $(VENV))/bin/spinney. To call it by its name: export PATH="$(abspath $(VENV))/bin:$$PATH"'
 
 demo: $(RUNS)
 	@$(PY) demo/demo.py $(DEMO)

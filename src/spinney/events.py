@@ -26,6 +26,8 @@ class Event:
     """One thing that happened; `time` is Unix seconds, `transfer` the infohash in hex."""
 
     event: ClassVar[str] = "event"
+    always: ClassVar[tuple[str, ...]] = ()
+    """Fields that `--json` prints even while they are unknown, as null."""
     time: float
     transfer: str
 
@@ -41,7 +43,7 @@ class Event:
                 }
             elif isinstance(value, tuple):
                 value = list(value)
-            if value is not None:
+            if value is not None or item.name in self.always:
                 row[item.name] = value
         return row
 
@@ -65,6 +67,7 @@ class Progress(Event):
     """How far it is; sent about once a second and once at the end."""
 
     event: ClassVar[str] = "progress"
+    always: ClassVar[tuple[str, ...]] = ("total_bytes",)
     have_bytes: int
     total_bytes: int | None
     down_bytes_per_s: float

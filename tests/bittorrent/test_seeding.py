@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from spinney.bittorrent.seeding import IDLE_S, MIN_WINDOW_PIECES, STALE_S, Ration
+from spinney.bittorrent.seeding import CHOOSY_S, IDLE_S, MIN_WINDOW_PIECES, STALE_S, Ration
 from spinney.content.pieces import Bitfield
 
 PIECES, PIECE = 128, 262_144
@@ -65,6 +65,20 @@ def test_one_that_asks_for_nothing_loses_its_seat_and_its_pieces() -> None:
     assert ration.show(1, IDLE_S - 1, 0.0, seats=1) == []
     assert ration.show(0, IDLE_S + 1, 0.0, seats=1) == []
     assert set(held) <= set(ration.show(1, IDLE_S + 1, 1e9, seats=1))
+
+
+def test_one_that_wants_only_a_part_sees_everything_and_holds_nothing_back() -> None:
+    """Chosen files: what it is shown by chance is not what it came for."""
+    ration = start(2, pieces=64)
+    held = ration.show(0, 0.0, 0.0, idle=True)
+    assert ration.show(0, CHOOSY_S - 0.1, 0.0, idle=True) == []
+    assert ration.show(0, CHOOSY_S, 0.0, idle=False) == [], "it asks again: all is well"
+    assert ration.show(0, CHOOSY_S + 1, 0.0, idle=True) == []
+    rest = ration.show(0, 2 * CHOOSY_S + 1, 0.0, idle=True)
+    assert sorted(held + rest) == list(range(64))
+    assert ration.may_ask(0, 63)
+    assert set(held) <= set(ration.show(1, 10.0, 1e9)), "shown to others as if never shown"
+    assert ration.active
 
 
 def test_what_others_have_is_shown_only_with_upload_to_spare() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from cli.processes import LOCAL, Running, run, sharing
 from needs import require_root
+from spinney.cli.running import _with_port_option
 
 HASH = "magnet:?xt=urn:btih:" + "ab" * 20
 
@@ -54,6 +55,41 @@ def test_port_taken_says_which_and_what_to_do(tmp_path: Path) -> None:
         failed(run("share", "x.bin", *local, cwd=tmp_path), 1, f"port {port}", "--port")
         track = ("tracker", "--interface", "127.0.0.1", "--port", str(port))
         failed(run(*track, cwd=tmp_path), 1, str(port), "--port")
+
+
+def test_a_list_of_allowed_torrents_that_cannot_be_used(tmp_path: Path) -> None:
+    track = ("tracker", "--port", "0", "--interface", "127.0.0.1", "--allowed")
+    failed(run(*track, "none.txt", cwd=tmp_path), 1, "none.txt")
+    (tmp_path / "bad.txt").write_text("# ours\nnonsense\n")
+    failed(run(*track, "bad.txt", cwd=tmp_path), 1, "bad.txt", "line 2", "40 digits")
+
+
+def test_what_cannot_be_fetched_or_asked(tmp_path: Path) -> None:
+    failed(run("get", "ftp://example.org/x", *LOCAL, cwd=tmp_path), 2, "ftp://", "http://")
+    failed(run("get", "", *LOCAL, cwd=tmp_path), 2, "empty", "magnet link")
+    failed(run("share", "http://example.org/x", *LOCAL, cwd=tmp_path), 2, "file or folder")
+    failed(run("get", HASH, "--tracker", "nonsense", *LOCAL, cwd=tmp_path), 2, "--tracker")
+    failed(run("get", HASH, "--seed-ratio", "-1", *LOCAL, cwd=tmp_path), 2, "--seed-ratio")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/x.torrent"
+    failed(run("get", url, *LOCAL, cwd=tmp_path), 1, "cannot fetch", url, "right")
+
+
+def test_a_taken_port_is_told_with_one_remedy() -> None:
+    beneath = "port 7 is taken: stop the program that has it or choose another port"
+    assert _with_port_option(beneath).count("another") == 1
+    assert "--port" in _with_port_option(beneath)
+    assert "--port" in _with_port_option("port 7 is taken")
+
+
+def test_an_error_is_the_last_event(tmp_path: Path) -> None:
+    done = run("get", HASH, "--json", "--give-up", "1", *LOCAL, cwd=tmp_path)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert [row["event"] for row in rows][0 :: len(rows) - 1] == ["ready", "error"]
+    assert rows[0]["address"] == "127.0.0.1"
+    assert rows[0]["port"] > 0
 
 
 def test_no_such_interface(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from cli.processes import LOCAL, environment
 from spinney.cli import words
 from spinney.cli.progress import details
-from spinney.cli.reporter import ForPeople, JsonLines
+from spinney.cli.reporter import ForPeople, JsonLines, how_fast
 from spinney.events import Done, Progress, Ready, SourceBytes, Warning
 
 READY = Ready(1.5, "ab", "magnet:?x", "ab", torrent="x.torrent", address="192.0.2.1", port=7)
@@ -55,6 +55,21 @@ def test_a_pipe_gets_nothing_but_the_result(capsys: pytest.CaptureFixture[str]) 
     out, err = capsys.readouterr()
     assert out == "x\n"
     assert err == ""
+
+
+def test_total_bytes_is_null_while_nobody_knows_it() -> None:
+    stream = io.StringIO()
+    JsonLines(stream).heard(Progress(2.0, "ab", 0, None, 0.0, 0.0, 0))
+    assert json.loads(stream.getvalue())["total_bytes"] is None
+
+
+def test_the_rate_counts_what_came_now() -> None:
+    def told(useful: int) -> str:
+        return how_fast(Done(3.0, "ab", ("x",), 9000, 2.0, sources={"swarm": SourceBytes(useful)}))
+
+    assert told(9000) == "9.0 kB in 2.0 s, 4.5 kB/s"
+    assert told(3000) == "9.0 kB, 3.0 kB of it now in 2.0 s, 1.5 kB/s"
+    assert told(0) == "9.0 kB, nothing was missing"
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,6 +160,6 @@ def test_a_terminal_shows_the_link_in_one_piece(tmp_path: Path) -> None:
         child.wait(20)
         os.close(master)
     (link,) = re.findall(rb"magnet:\S+", shown)
-    assert b"xt=urn:btmh:" in link
+    assert b"xt=urn:btih:" in link
     assert b"x.pe=127.0.0.1:" in link
     assert b"Ctrl-C" in shown

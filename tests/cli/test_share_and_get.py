@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -265,6 +266,64 @@ def test_a_tracker_of_ones_own_brings_them_together(original: Path, tmp_path: Pa
             assert sharer.stop() == 0
         assert tracker.stop(signal.SIGTERM) == 0
     assert (tmp_path / "tracker.state").is_file()
+
+
+def test_one_file_of_many_comes_from_a_seed_that_nobody_fetched_from_yet(tmp_path: Path) -> None:
+    """A young seed shows a few pieces by chance; who wants others is shown all, after seconds."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    (folder / "big.bin").write_bytes(os.urandom(SIZE))
+    (folder / "wanted.txt").write_bytes(b"wanted")
+    with sharing(folder, "--piece-length", "16k", cwd=tmp_path) as sharer:
+        link = sharer.until("ready")["link"]
+        done = run("get", link, "-o", "out", "--select", "wanted.txt", *LOCAL, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "many" / "wanted.txt").read_bytes() == b"wanted"
+
+
+def announce(url: str, infohash: str) -> bytes:
+    quoted = "".join(f"%{byte:02x}" for byte in bytes.fromhex(infohash))
+    query = f"info_hash={quoted}&peer_id={'x' * 20}&port=7000&uploaded=0&downloaded=0&left=1"
+    with urllib.request.urlopen(f"{url}?{query}", timeout=10) as reply:
+        return bytes(reply.read())
+
+
+def page(url: str) -> str:
+    with urllib.request.urlopen(url.removesuffix("announce"), timeout=10) as reply:
+        return str(reply.read().decode())
+
+
+def test_a_tracker_serves_only_what_its_list_allows(tmp_path: Path) -> None:
+    mine, strange = "ab" * 20, "cd" * 20
+    (tmp_path / "allowed.txt").write_text(f"# ours\n{mine} The holiday\n")
+    track = ("tracker", "--port", "0", "--interface", "lo", "--allowed", "allowed.txt")
+    with Running(*track, cwd=tmp_path) as tracker:
+        url = tracker.until("ready")["url"]
+        assert b"8:interval" in announce(url, mine)
+        assert b"not allowed here" in announce(url, strange)
+        assert mine in page(url)
+        assert "The holiday" in page(url)
+        assert strange not in page(url)
+        assert tracker.stop() == 0
+
+
+def test_a_tracker_that_cannot_keep_its_state_says_so_at_once(tmp_path: Path) -> None:
+    track = ("tracker", "--port", "0", "--interface", "lo", "--state", "none/tracker.state")
+    with Running(*track, cwd=tmp_path) as tracker:
+        tracker.until("ready")
+        assert tracker.stop() == 0
+        assert "cannot be written to none/tracker.state" in tracker.stderr()
+
+
+def test_an_unlisted_tracker_shows_no_infohash(tmp_path: Path) -> None:
+    with Running(
+        "tracker", "--port", "0", "--interface", "lo", "--unlisted", cwd=tmp_path
+    ) as tracker:
+        url = tracker.until("ready")["url"]
+        assert b"8:interval" in announce(url, "ab" * 20)
+        assert "ab" * 20 not in page(url)
+        assert "1 peers in 1 torrents" in page(url)
+        assert tracker.stop() == 0
 
 
 def test_a_torrent_may_be_fetched_from_a_web_server(original: Path, tmp_path: Path) -> None:

@@ -445,7 +445,8 @@ class Peer:
         meter = self.uploader.meter
         rate = min(meter.rate_bytes_per_s(now), 2.0 * meter.total_bytes)  # at first: unknown
         spare = self._swarm.has_spare_upload
-        rows = ration.show(self.key, now, rate, seats=self._swarm.slots, spare=spare)
+        idle = not self.interested or (not self.choked and not self.uploader.pending)
+        rows = ration.show(self.key, now, rate, seats=self._swarm.slots, spare=spare, idle=idle)
         if rows:
             self.connection.send(encode_haves(rows))
 

@@ -27,6 +27,9 @@ MIN_WINDOW_BYTES = 2 << 20
 No more than a sixteenth of a small torrent, or the others would have to wait for it."""
 IDLE_S = 10.0
 """A peer that asks for nothing of what it is shown loses its seat."""
+CHOOSY_S = 3.0
+"""A peer that could ask and does not want what it is shown for this long wants only a part
+(chosen files, a window of a pipe): it is shown everything, or it would wait for ever."""
 STALE_S = 20.0
 """A shown piece that nobody says to have after this long is shown to others too."""
 
@@ -39,6 +42,9 @@ class _Taker:
     """Pieces shown to it first and not asked for yet: at most a window of them."""
     look_again_at: float = 0.0
     """When all that others have may be looked through again."""
+    idle_since: float | None = None
+    choosy: bool = False
+    """It wants only a part: outside the rationing, it sees everything."""
 
 
 class Ration:
@@ -132,17 +138,20 @@ class Ration:
         *,
         seats: int = 1_000,
         spare: Callable[[], bool] = lambda: True,
+        idle: bool = False,
     ) -> list[int]:
         """Pieces to show to this peer now; with rationing over, all that are left to show.
 
         Once each piece was shown to somebody, and while some have still to leave for the first
         time, others are shown only if our upload has time to `spare`.  Only `seats` peers are shown
-        anything at a time: one that could not be served would hold pieces back.
+        anything at a time: one that could not be served would hold pieces back.  `idle`: it is
+        not interested, or it may ask and has nothing asked for.
         """
         taker = self._takers.get(key)
         if taker is None:
             return []
-        if not self.active:
+        self._judge(taker, key, now, idle)
+        if not self.active or taker.choosy:
             rows = [p for p in range(self._piece_count) if p not in taker.shown]
             taker.unasked.clear()
         elif not self._seated(key, now, seats):
@@ -155,6 +164,16 @@ class Ration:
         for piece in rows:
             taker.shown.add(piece)
         return rows
+
+    def _judge(self, taker: _Taker, key: int, now: float, idle: bool) -> None:
+        """Does it turn down what it is shown?  Others get that then."""
+        if not idle or not taker.unasked:
+            taker.idle_since = None
+        elif taker.idle_since is None:
+            taker.idle_since = now
+        elif now - taker.idle_since >= CHOOSY_S:
+            taker.choosy = True
+            self.choked(key)
 
     def _window(self, rate_bytes_per_s: float) -> int:
         least_bytes = 0

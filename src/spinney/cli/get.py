@@ -11,8 +11,9 @@ from spinney.cli.options import SECONDS, finding, networking, talking
 
 @click.command(
     name="get",
-    epilog="Examples:  spinney get 'magnet:?xt=urn:btih:...' -o downloads\n\n"
-    "           spinney get image.torrent -o - | zstd -d | dd of=/dev/sdX",
+    short_help="Fetch a magnet link, a .torrent file, or the URL of one.",
+    epilog="\b\nExamples:\n  spinney get 'magnet:?xt=urn:btih:...' -o downloads\n"
+    "  spinney get image.torrent -o - | zstd -d | dd of=/dev/sdX",
 )
 @click.argument("link")
 @click.option(

@@ -9,6 +9,7 @@ import click
 
 @click.group(
     name="lab",
+    short_help="Run experiments: the real code in a simulated network.",
     epilog="\b\nExamples:\n  spinney lab list\n  spinney lab run swarm --seeds 5 --out results\n"
     "  spinney lab replay swarm --seed 3 --trace trace.jsonl",
 )

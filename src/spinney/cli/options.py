@@ -34,6 +34,7 @@ RATE = _Parsed("RATE", "parse_rate")
 SECONDS = _Parsed("SECONDS", "parse_seconds")
 SIZE = _Parsed("SIZE", "parse_size")
 PORT = click.IntRange(0, 65535)
+RATIO = click.FloatRange(0)
 
 
 def _apply(function: F, options: list[Callable[[F], F]]) -> F:
@@ -76,7 +77,7 @@ def finding(function: F) -> F:
             click.option("--peer", "peers", multiple=True, metavar="HOST:PORT", help="Ask it too."),
             click.option("--tracker", "trackers", multiple=True, metavar="URL", help="Ask it too."),
             click.option("--no-lan", is_flag=True, help="Neither announce nor look in the LAN."),
-            click.option("--seed-ratio", type=float, help="Stop after sending this many copies."),
+            click.option("--seed-ratio", type=RATIO, help="Stop after sending this many copies."),
             click.option("--seed-time", type=SECONDS, help="Stop this long after it is whole."),
         ],
     )

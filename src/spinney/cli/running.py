@@ -24,21 +24,27 @@ SHOW_CURSOR = "\x1b[?25h"
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
-def set_up_logging(verbose: int, log_file: str | None) -> None:
-    """-v: what happens; -vv: everything.  The log file holds everything."""
+def set_up_logging(verbose: int, log_file: str | None, *, least: int = logging.CRITICAL) -> None:
+    """-v: what happens; -vv: everything.  The log file holds everything.
+
+    `least`: what a terminal is told without -v; a transfer's warnings come as events instead.
+    """
     log = logging.getLogger("spinney")
     log.propagate = False
     log.handlers.clear()
     log.setLevel(logging.DEBUG)
     terminal = logging.StreamHandler(sys.stderr)
-    terminal.setLevel({0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG))
+    terminal.setLevel({0: least, 1: logging.INFO}.get(verbose, logging.DEBUG))
     terminal.setFormatter(logging.Formatter(LOG_FORMAT))
     log.addHandler(terminal)
     if log_file is not None:
         try:
             file = logging.FileHandler(log_file, encoding="utf-8")
         except OSError as error:
-            raise SpinneyError(f"cannot write the log file {log_file}: {error.strerror}") from None
+            raise SpinneyError(
+                f"cannot write the log file {log_file}: {error.strerror}; "
+                "choose another with --log-file"
+            ) from None
         file.setFormatter(logging.Formatter(LOG_FORMAT))
         log.addHandler(file)
 
@@ -56,11 +62,19 @@ def run_verb(
     except (KeyboardInterrupt, asyncio.CancelledError):
         code = INTERRUPTED
     except PortTakenError as error:
-        hint = "" if "--port" in str(error) else "; choose another with --port, or leave it out"
-        return _failed(reporter, PortTakenError(f"{str(error).rstrip('.')}{hint}"))
+        return _failed(reporter, PortTakenError(_with_port_option(str(error))))
     except SpinneyError as error:
         return _failed(reporter, error)
     return DONE if code == INTERRUPTED and ready() else code
+
+
+def _with_port_option(text: str) -> str:
+    """The sentence of a taken port, with the option that chooses another."""
+    if "--port" in text:
+        return text
+    if "choose another port" in text:
+        return text.replace("choose another port", "choose another with --port")
+    return f"{text.rstrip('.')}; choose another with --port, or leave it out"
 
 
 def _failed(reporter: Reporter, error: SpinneyError) -> int:

@@ -11,6 +11,7 @@ from spinney.cli.options import SIZE, finding, networking, talking
 
 @click.command(
     name="share",
+    short_help="Share a file or folder, and print the link that fetches it.",
     epilog="Example:  spinney share holiday.mp4 --up 2M",
 )
 @click.argument("path")
@@ -19,7 +20,7 @@ from spinney.cli.options import SIZE, finding, networking, talking
 @click.option("--torrent", metavar="FILE", help="Serve PATH under this descriptor (checked first).")
 @click.option("--torrent-out", metavar="FILE", help="Write the descriptor here [NAME.torrent].")
 @click.option(
-    "--format", "format_", type=click.Choice(["v1", "v2", "hybrid"]), help="Of the descriptor."
+    "--format", "format_", type=click.Choice(["v1", "v2", "hybrid"]), help="Of the descriptor [v1]."
 )
 @click.option("--piece-length", type=SIZE, help="256k, 1M: a power of two [from the size].")
 @click.option("--comment", help="Words to go with it.")

@@ -11,7 +11,11 @@ MOST_FILES = 200
 """Files listed for people; `--json` lists all."""
 
 
-@click.command(name="show", epilog="Example:  spinney show image.torrent")
+@click.command(
+    name="show",
+    short_help="Show what a .torrent file, the URL of one, or a magnet link says.",
+    epilog="Example:  spinney show image.torrent",
+)
 @click.argument("link")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--all", "all_files", is_flag=True, help="List every file, however many.")

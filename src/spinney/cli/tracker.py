@@ -11,19 +11,27 @@ from spinney.cli.options import PORT, talking
 DEFAULT_PORT = 6969
 
 
-@click.command(name="tracker", epilog="Example:  spinney tracker --port 6969 --state tracker.state")
+@click.command(
+    name="tracker",
+    short_help="Run an HTTP tracker until stopped; it has a page too.",
+    epilog="Example:  spinney tracker --port 6969 --state tracker.state",
+)
 @click.option("--port", type=PORT, default=DEFAULT_PORT, show_default=True, help="Listen here.")
 @click.option("--interface", metavar="NAME|ADDRESS", help="Listen on this interface only.")
 @click.option("--state", metavar="FILE", help="Keep what it knows here over a restart.")
+@click.option("--allowed", metavar="FILE", help="Only these: an infohash a line, then its name.")
+@click.option("--unlisted", is_flag=True, help="Show no infohashes on the page for people.")
 @talking
 def command(**options: Any) -> int:
     """Run an HTTP tracker until stopped; it has a page for people too."""
+    import logging
     import time
 
     from spinney.cli.reporter import JsonLines, Reporter, make_reporter
     from spinney.cli.running import run_verb, set_up_logging
 
-    set_up_logging(options["verbose"], options["log_file"])
+    least = logging.ERROR if options["quiet"] else logging.WARNING
+    set_up_logging(options["verbose"], options["log_file"], least=least)
     reporter = make_reporter(as_json=options["as_json"], quiet=options["quiet"])
     is_ready = False
 
@@ -45,6 +53,8 @@ def command(**options: Any) -> int:
             port=options["port"],
             interface=options["interface"],
             state=options["state"],
+            allowed=options["allowed"],
+            listed=not options["unlisted"],
             on_ready=ready,
         )
         return 0

@@ -136,6 +136,8 @@ class FolderStore:
             return self._storage.lock(self._path(self._lock_name))
         except (NotWritableError, DiskFullError):
             raise
+        except NotFoundError as error:  # such as /proc: a folder that takes no new files
+            raise NotWritableError(f"it takes no new files: {error}") from error
         except StorageError as error:
             raise StorageError(
                 f"another program is writing {self._path(self.finals[0] if self.finals else '')}"

@@ -80,12 +80,14 @@ class Getting(SwarmMoving[Done]):
     async def _run(self) -> Done:
         began = self._host.time()
         await self._join(self._opened.private)
+        told = self._peer.addresses()
         self._emit(
             Ready(
                 self._host.wall_time(),
                 self.transfer,
                 self.link,
                 self.transfer,
+                address=told[0] if told else None,
                 port=self._peer.port,
             )
         )
@@ -119,13 +121,14 @@ class Getting(SwarmMoving[Done]):
         wish = SeedWish(self._options.get("seed_ratio"), self._options.get("seed_time_s"))
         self._state = "done" if wish.empty else "seeding"
         self._tell_progress()
+        sha256 = await self._sha256()
         done = Done(
             self._host.wall_time(),
             self.transfer,
             paths=output.paths(tuple(descriptor.files[n].path for n in self._selection)),
             bytes=self._wanted_bytes(descriptor),
             seconds=round(seconds, 3),
-            sha256=await self._sha256(),
+            sha256=sha256,
             sources=transfer.totals(),
         )
         self._emit(done)
@@ -195,7 +198,7 @@ class Getting(SwarmMoving[Done]):
         if verdict == "warn":
             self._warn("no-peers", f"{message}; still trying")
         else:
-            self._fail(NoPeersError(f"{message}; give up as asked"))
+            self._fail(NoPeersError(f"{message}; gave up as asked"))
 
     def _what_was_tried(self) -> str:
         status = self.require_swarm().status()

@@ -61,6 +61,7 @@ class Moving(Generic[R]):
         self._listeners: list[Listener] = []
         self._queues: list[asyncio.Queue[Event | None]] = []
         self._said: set[str] = set()
+        self._failed = False
         self._kept: list[Event] = []
         self._progress: Progress | None = None
         self._task: asyncio.Task[R] | None = None
@@ -143,6 +144,7 @@ class Moving(Generic[R]):
         try:
             return await self._run()
         except SpinneyError as error:
+            self._failed = True
             self._emit(Error(self._host.wall_time(), self.transfer, error.kind, str(error)))
             raise
         finally:

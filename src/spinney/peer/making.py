@@ -57,8 +57,12 @@ async def describe_for_sharing(
     if path == "-":
         raise UsageError("share needs a file or folder: standard input cannot be shared yet")
     info = await host.work(lambda: host.storage.info(path, follow=True))
+    if info is None and "://" in path:
+        raise UsageError(f"share needs a file or folder: {path} cannot be shared yet")
     if info is None:
-        raise NotFoundError(f"there is no file or folder {path}")
+        raise NotFoundError(
+            f"there is no file or folder {path or 'without a name'}: give the path of one"
+        )
     if info.kind not in ("file", "folder"):
         raise UsageError(f"{path} is neither a file nor a folder")
     given = options.get("torrent")

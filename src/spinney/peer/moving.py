@@ -156,7 +156,7 @@ class SwarmMoving(Moving[R]):
     async def _clean_up(self) -> None:
         if self._ticker is not None:
             self._ticker.cancel()
-        told, self._state = self._state in ("starting", "done"), "stopped"
+        told, self._state = self._failed or self._state in ("starting", "done"), "stopped"
         try:
             if self._swarm is not None:
                 if not told:

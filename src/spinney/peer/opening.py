@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from spinney.content.descriptor import Descriptor
 from spinney.content.magnet import Magnet, is_magnet, parse_magnet
 from spinney.content.rules import MAX_TORRENT_BYTES
-from spinney.errors import DescriptorError, NotFoundError, StorageError
+from spinney.errors import DescriptorError, NetworkError, NotFoundError, StorageError, UsageError
 from spinney.net.host import Address, Host
 from spinney.peer.fetching import fetch_torrent
 
@@ -45,15 +45,29 @@ class Opened:
 async def open_link(host: Host, link: str) -> Opened:
     """A magnet link, a bare infohash, the path of a `.torrent`, or the URL of one.
 
-    Raises `DescriptorError`, `StorageError`, `NetworkError` with a sentence of what to do.
+    Raises `DescriptorError`, `StorageError`, `NetworkError`, `UsageError`: what to do.
     """
     text = link.strip()
     if is_magnet(text):
-        return Opened(parse_magnet(text))
+        try:
+            return Opened(parse_magnet(text))
+        except DescriptorError as error:
+            error.args = (f"this magnet link cannot be used, was it copied whole? {error}",)
+            raise
     if urlsplit(text).scheme.lower() in ("http", "https"):
-        descriptor = parse_torrent(await fetch_torrent(host, text), text)
+        try:
+            descriptor = parse_torrent(await fetch_torrent(host, text), text)
+        except NetworkError as error:
+            if text[:200] in str(error):
+                raise
+            raise type(error)(
+                f"cannot fetch {text[:200]}: {error}; is the address right, and its server up?"
+            ) from error
     elif len(text) in HASH_DIGITS and all(c in "0123456789abcdefABCDEF" for c in text):
         return Opened(parse_magnet(f"magnet:?xt={HASH_DIGITS[len(text)]}{text}"))
+    elif "://" in text:
+        scheme = text.partition("://")[0]
+        raise UsageError(f"{scheme}:// cannot be fetched: only http:// and https:// can")
     else:
         descriptor = await read_torrent(host, link)
     return Opened(Magnet.of(descriptor), descriptor)
@@ -61,6 +75,11 @@ async def open_link(host: Host, link: str) -> Opened:
 
 async def read_torrent(host: Host, path: str) -> Descriptor:
     """Raises `NotFoundError`, `DescriptorError`, `StorageError`."""
+
+    if not path.strip():
+        raise UsageError(
+            "the link is empty: give a .torrent file, the URL of one, or a magnet link"
+        )
 
     def read() -> bytes:
         info = host.storage.info(path, follow=True)
@@ -71,7 +90,10 @@ async def read_torrent(host: Host, path: str) -> Descriptor:
         if info.kind == "folder":
             raise StorageError(f"{path} is a folder: give a .torrent file")
         if info.size_bytes > MAX_TORRENT_BYTES:
-            raise DescriptorError(f"{path} is no torrent: it is too large", "torrent-bytes")
+            raise DescriptorError(
+                f"{path} is no torrent: it is too large (to serve a file: spinney share)",
+                "torrent-bytes",
+            )
         file = host.storage.open(path, "read")
         try:
             return file.read(0, info.size_bytes)

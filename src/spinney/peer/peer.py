@@ -36,7 +36,7 @@ from spinney.peer.moving import SwarmMoving
 from spinney.peer.opening import open_link
 from spinney.peer.reachable import listening_addresses, told_addresses
 from spinney.peer.sharing import Sharing
-from spinney.peer.sources import resolve_peers, tiers_of
+from spinney.peer.sources import require_urls, resolve_peers, tiers_of
 
 Path = str | PathLike[str]
 Preparing = Callable[[int, int], None]
@@ -157,6 +157,7 @@ class Peer:
         private = bool(options.get("private"))
         if private and not options.get("trackers") and not options.get("torrent"):
             raise UsageError("a private torrent is found by its trackers only: give --tracker URL")
+        require_urls(options.get("trackers", ()))
         given = await resolve_peers(self.host, options.get("peers", ()))
         made = await describe_for_sharing(self.host, fspath(path), options, on_preparing)
         transfer = Transfer(self.host, made.descriptor, made.sink)
@@ -200,6 +201,7 @@ class Peer:
         `Getting.wait` raises the rest.
         """
         await self.start()
+        require_urls(options.get("trackers", ()))
         given = await resolve_peers(self.host, options.get("peers", ()))
         opened = await open_link(self.host, fspath(link))
         getting = Getting(self, opened, fspath(output), options, given, on_preparing, stream)

@@ -30,6 +30,14 @@ async def resolve_peers(host: Host, texts: Sequence[str]) -> list[Address]:
     return rows
 
 
+def require_urls(texts: Sequence[str]) -> None:
+    """Raises `UsageError` for a tracker that was typed and is no URL."""
+    for text in texts:
+        scheme, _, rest = text.partition("://")
+        if scheme.lower() not in ("http", "https", "udp") or not rest.strip("/"):
+            raise UsageError(f"--tracker: {text!r} is no URL, such as http://HOST:6969/announce")
+
+
 def tiers_of(
     own: Sequence[Sequence[str]], more: Sequence[str], *, private: bool
 ) -> tuple[tuple[str, ...], ...]:

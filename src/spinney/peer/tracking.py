@@ -23,16 +23,27 @@ async def run_tracker(
     port: int = DEFAULT_PORT,
     interface: str | None = None,
     state: str | None = None,
+    allowed: str | None = None,
+    listed: bool = True,
     on_ready: OnReady | None = None,
     host: Host | None = None,
 ) -> None:
     """Serves until cancelled.  `state`: a file that keeps what it knows over a restart.
+    `allowed`: a file of infohashes, one a line; all others are refused.  `listed`: whether the
+    page for people shows infohashes.
 
-    Raises `PortTakenError`, `UsageError` (no such interface), `StorageError`.
+    Raises `PortTakenError`, `UsageError` (no such interface), `StorageError`, `InputError` (a
+    line of `allowed` is no infohash).
     """
     with given_or_live(host) as machine:
         listening = listening_addresses(machine.interfaces(), interface)
-        settings = TrackerSettings(port=port, addresses=listening, state_path=state)
+        settings = TrackerSettings(
+            port=port,
+            addresses=listening,
+            state_path=state,
+            allowed_path=allowed,
+            listed=listed,
+        )
         tracker = Tracker(machine, settings)
         await tracker.start()
         try:

@@ -45,7 +45,11 @@ def _replace(storage: Storage, path: str, parts: Sequence[bytes]) -> None:
 
 async def read_allowed(host: Host, path: str) -> dict[bytes, str]:
     """The operator's list; `StorageError` or `InputError` says what is wrong with it."""
-    return parse_allowed(await host.work(_read, host.storage, path, ALLOWED_BYTES_MAX))
+    data = await host.work(_read, host.storage, path, ALLOWED_BYTES_MAX)
+    try:
+        return parse_allowed(data)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 class Keeper:

@@ -52,6 +52,7 @@ class Tracker:
         if settings.state_path is not None:
             keeper = Keeper(host, settings.state_path, self.state)
             await keeper.load()
+            await keeper.save()  # a place that cannot be written is told now, not in a minute
         self.desk = Desk(settings, self.state, host.rng, host.time(), allowed)
         await self._listen()
         self.desk.announce_url = self.announce_urls()[0]

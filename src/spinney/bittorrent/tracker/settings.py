@@ -61,7 +61,10 @@ def parse_allowed(data: bytes) -> dict[bytes, str]:
         except ValueError:
             infohash = b""
         if len(infohash) not in (20, 32):
-            raise InputError(f"line {number} of the allowed torrents is no infohash in hex")
+            raise InputError(
+                f"line {number} of the allowed torrents is no infohash: 40 digits in hex "
+                "(v1) or 64 (v2), then a blank and a name"
+            )
         allowed[infohash[:20]] = name.strip()[:NAME_CHARACTERS_MAX]
         if len(allowed) > ALLOWED_MAX:
             raise InputError(f"more than {ALLOWED_MAX} allowed torrents")

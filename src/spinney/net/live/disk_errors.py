@@ -30,7 +30,7 @@ def storage_error(error: OSError | ValueError, path: str) -> StorageError:
     if error.errno == errno.ENOENT:
         return NotFoundError(f"there is no {path}")
     if error.errno == errno.ENOTDIR:
-        return StorageError(f"a part of {path} is not a folder")
+        return StorageError(f"a part of {path} is a file, not a folder: choose another path")
     if error.errno == errno.EISDIR:
         return StorageError(f"{path} is a folder")
     if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
