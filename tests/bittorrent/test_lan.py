@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
@@ -35,10 +36,12 @@ def live(test) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_two_programs_on_one_machine_find_each_other() -> None:
+    one, two = os.urandom(20), os.urandom(20)  # other tests speak on this machine's LAN too
+
     async def scenario(host: LiveHost) -> None:
         first = await open_lan(host)
-        here, there = RememberingSwarm(ONE, 10001), RememberingSwarm(ONE, 10002)
-        other = RememberingSwarm(TWO, 10003)
+        here, there = RememberingSwarm(one, 10001), RememberingSwarm(one, 10002)
+        other = RememberingSwarm(two, 10003)
         tasks = [asyncio.create_task(first.run(here))]
         async with asyncio.timeout(5):
             while first.received == 0:

@@ -18,7 +18,8 @@ def shared(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "one.bin").write_bytes(os.urandom(100_000))
     (folder / "two.bin").write_bytes(os.urandom(70_000))
-    with sharing(folder, "--piece-length", "16k", "--comment", "for you", cwd=tmp_path) as sharer:
+    words = ["--piece-length", "16k", "--comment", "for you", "--format", "hybrid"]
+    with sharing(folder, *words, cwd=tmp_path) as sharer:
         sharer.until("ready")
     return tmp_path
 
