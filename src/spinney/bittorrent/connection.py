@@ -26,7 +26,7 @@ from spinney.net.host import Address, Buffer
 if TYPE_CHECKING:
     from spinney.bittorrent.swarm import Swarm
 
-RECEIVE_BUFFER_BYTES = 1 << 20
+RECEIVE_BUFFER_BYTES = 1 << 18
 """One read of the kernel's buffer: 64 blocks.  Larger ones fall out of the processor's cache."""
 PRIVATE_BUFFER_BYTES = 65_536
 """Where the shared buffer is in use (event loops that read ahead of the callback)."""
