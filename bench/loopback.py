@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--mixed", action="store_true", help="also across makers")
     chosen = parser.parse_args()
     for where in chosen.folder or ["/dev/shm", tempfile.gettempdir()]:
-        print(f"\n{chosen.mib} MiB in {'memory' if where == '/dev/shm' else where}:")
+        print(f"\n{chosen.mib} MiB {'in memory' if where == '/dev/shm' else 'on disk'}:")
         compare(chosen, where)
 
 
