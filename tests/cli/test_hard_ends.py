@@ -48,7 +48,7 @@ def test_two_that_write_into_one_folder_do_not_spoil_each_other(tmp_path: Path) 
     """The second is told that the place is taken, and the first one finishes."""
     original = tmp_path / "original.bin"
     original.write_bytes(os.urandom(3_000_000))
-    with sharing(original, "--up", "1M", cwd=tmp_path) as sharer:
+    with sharing(original, "--up", "250k", cwd=tmp_path) as sharer:  # time for the second
         link = sharer.until("ready")["link"]
         with Running("get", link, "-o", "out", *LOCAL, cwd=tmp_path) as getter:
             getter.until_some_bytes()
