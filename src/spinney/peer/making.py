@@ -9,6 +9,7 @@ from spinney import __version__
 from spinney.config import ShareOptions
 from spinney.content.descriptor import Descriptor
 from spinney.content.making import make_descriptor
+from spinney.content.rules import MAX_TORRENT_BYTES
 from spinney.content.shared import SharedFiles
 from spinney.content.sinks import Sink
 from spinney.content.transfer import Transfer
@@ -139,6 +140,8 @@ def _same(host: Host, path: str, descriptor: Descriptor) -> bool:
     """Is this file a `.torrent` of the same content (perhaps of yesterday, or other trackers)?"""
     file = host.storage.open(path, "read")
     try:
+        if file.size() > MAX_TORRENT_BYTES:
+            return False
         present = parse_torrent(file.read(0, file.size()), path)
     except DescriptorError:
         return False

@@ -1,0 +1,66 @@
+"""What clumsy fingers type: each is one clear sentence, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.processes import LOCAL, environment, run
+
+NOT_TEXT = os.fsdecode(b"\xff\xfe")
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+@pytest.mark.parametrize("format", ["v1", "v2", "hybrid"])
+def test_a_name_that_is_no_text_cannot_be_shared(format: str, tmp_path: Path) -> None:
+    (tmp_path / NOT_TEXT).write_bytes(b"x")
+    arguments = ("share", NOT_TEXT, "--seed-time", "0", "--format", format, *LOCAL)
+    refused(run(*arguments, cwd=tmp_path), 2, "UTF-8")
+
+
+def test_nor_a_comment_or_tracker_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(b"x")
+    share = ("share", "x.bin", "--seed-time", "0", *LOCAL)
+    refused(run(*share, "--comment", NOT_TEXT, cwd=tmp_path), 2, "comment", "UTF-8")
+    refused(run(*share, "--tracker", f"http://h/{NOT_TEXT}", cwd=tmp_path), 2, "--tracker")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--tracker", "http://[::1/announce"),
+        ("--tracker", "http://h:99999/announce"),
+        ("--tracker", "http://:80/announce"),
+        ("--peer", "192.0.2.1:0"),
+        ("--seed-ratio", "nan"),
+    ],
+)
+def test_values_that_make_no_sense(option: str, value: str, tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(b"x")
+    done = run("share", "x.bin", "--seed-time", "0", option, value, *LOCAL, cwd=tmp_path)
+    refused(done, 2, option)
+
+
+@pytest.mark.parametrize("url", ["http://[:1/x", "https://["])
+def test_a_url_that_is_none(url: str, tmp_path: Path) -> None:
+    refused(run("get", url, *LOCAL, cwd=tmp_path), 1, "URL")
+    refused(run("show", url, cwd=tmp_path), 1, "URL")
+
+
+def test_a_huge_file_in_place_of_the_torrent_is_not_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(b"x")
+    with open(tmp_path / "huge", "wb") as file:
+        file.truncate(1 << 40)
+    share = ("share", "x.bin", "--seed-time", "0", "--torrent-out", "huge", *LOCAL)
+    refused(run(*share, cwd=tmp_path), 1, "huge exists and is something else")
