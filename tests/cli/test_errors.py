@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -175,6 +176,18 @@ def test_a_full_disk_is_one_clear_error(small_disk: Path, tmp_path: Path) -> Non
     with sharing(tmp_path / "x.bin", cwd=tmp_path) as sharer:
         link = sharer.until("ready")["link"]
         failed(run("get", link, "-o", small_disk, *LOCAL, cwd=tmp_path), 1, "free", "-o")
+
+
+def test_a_torrent_that_does_not_fit_leaves_nothing_behind(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.bin").write_bytes(b"x")
+    with contextlib.suppress(OSError), open(small_disk / "fill", "wb", buffering=0) as fill:
+        while True:
+            fill.write(bytes(4096))
+    out = ("--torrent-out", small_disk / "x.torrent")
+    failed(run("share", "x.bin", *out, *LOCAL, cwd=tmp_path), 1, "no room", "free")
+    assert os.listdir(small_disk) == ["fill"]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

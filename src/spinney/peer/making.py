@@ -120,12 +120,16 @@ async def write_torrent(host: Host, descriptor: Descriptor, wish: str | None) ->
                 f"cannot write {path}: choose another place with --torrent-out ({error})"
             ) from None
         try:
-            file.truncate(0)
-            file.write(0, [data])
-            file.sync()
-        finally:
-            file.close()
-        host.storage.rename(fresh, path)
+            try:
+                file.truncate(0)
+                file.write(0, [data])
+                file.sync()
+            finally:
+                file.close()
+            host.storage.rename(fresh, path)
+        except StorageError:
+            host.storage.remove(fresh)  # a full disk is not left with a useless rest
+            raise
 
     await host.work(write)
     return path
