@@ -79,6 +79,14 @@ def with_streams(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_no_error_drives_the_terminal(tmp_path: Path) -> None:
+    name = "\x1b]0;owned\x07\nspinney: all is well"
+    done = run("get", name, *LOCAL, cwd=tmp_path)
+    refused(done, 1, "owned")
+    assert "\x1b" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 ONCE = "share x.bin --seed-time 0 --interface lo --port 0 --no-lan"
 
 

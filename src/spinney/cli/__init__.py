@@ -69,12 +69,11 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except UsageError as error:
-        click.echo(f"spinney: {error}", err=True)
-        return WRONG_USAGE
     except SpinneyError as error:
-        click.echo(f"spinney: {error}", err=True)
-        return FAILED
+        from spinney.cli.words import printable
+
+        click.echo(f"spinney: {printable(str(error))}", err=True)
+        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except OSError as error:

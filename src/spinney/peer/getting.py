@@ -215,6 +215,6 @@ class Getting(SwarmMoving[Done]):
         tried = list(status.tried)
         given = len(self._given) + len(self._opened.peers)
         if given:
-            tried.append(f"{given} address{'' if given == 1 else 'es'} that were given")
+            tried.append(f"{given} given address{'' if given == 1 else 'es'}")
         listed = "; ".join(tried) if tried else "nothing (no tracker, no LAN, no address)"
         return f"{problem}. Tried: {listed}. Add --peer HOST:PORT or --tracker URL"
