@@ -1,7 +1,7 @@
 """Against libtorrent, both directions, with the `spinney` command as a user types it.
 
-By our HTTP tracker, by `x.pe` in a magnet link (which needs the metadata exchange, BEP 9), and
-in a mixed swarm; v1 and hybrid.  Every client has an address of its own in a namespace.
+By our HTTP tracker, by `x.pe` in a magnet link (which needs the metadata exchange, BEP 9, and for
+v2 the exchange of hashes, BEP 52), and in a mixed swarm; v1, v2 and hybrid.  Every client has an address of its own in a namespace.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def test_we_fetch_what_libtorrent_seeds_by_our_tracker(
     counted(f"spinney took {SIZE_BYTES:,} bytes from libtorrent {version_said}")
 
 
-@pytest.mark.parametrize("version", ["v1", "hybrid"])
+@pytest.mark.parametrize("version", ["v1", "hybrid", "v2"])
 def test_libtorrent_fetches_from_our_link_alone(
     network: Namespace, tmp_path: Path, seed: int, version: str, counted: Counted
 ) -> None:
@@ -100,7 +100,7 @@ def test_libtorrent_fetches_from_our_link_alone(
     assert share.interrupt() == 0
 
 
-@pytest.mark.parametrize("version", ["v1", "hybrid"])
+@pytest.mark.parametrize("version", ["v1", "hybrid", "v2"])
 def test_we_fetch_from_libtorrent_by_a_link_alone(
     network: Namespace, tmp_path: Path, seed: int, version: str, counted: Counted
 ) -> None:
@@ -109,7 +109,8 @@ def test_we_fetch_from_libtorrent_by_a_link_alone(
     infohash = make_torrent(content, torrent, version=version, piece_bytes=PIECE_BYTES)
     other = LibtorrentPeer(network, SEED, content.parent, torrent=torrent)
     version_said = other.wait("ready")["version"]
-    link = f"magnet:?xt=urn:btih:{infohash}&x.pe={network.address(SEED)}:6881"
+    topic = "btmh:1220" if version == "v2" else "btih:"
+    link = f"magnet:?xt=urn:{topic}{infohash}&x.pe={network.address(SEED)}:6881"
     get = Spinney(network, LEECH, "get", link, "-o", tmp_path / "copy")
     done = get.wait("done", 60)
     assert done["sha256"] == digest(content) == digest(tmp_path / "copy" / content.name)
