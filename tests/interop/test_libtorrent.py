@@ -1,7 +1,8 @@
 """Against libtorrent, both directions, with the `spinney` command as a user types it.
 
 By our HTTP tracker, by `x.pe` in a magnet link (which needs the metadata exchange, BEP 9, and for
-v2 the exchange of hashes, BEP 52), and in a mixed swarm; v1, v2 and hybrid.  Every client has an address of its own in a namespace.
+v2 the exchange of hashes, BEP 52), and in a mixed swarm; v1, v2 and hybrid.  Every client has an address of
+its own in a namespace.
 """
 
 from __future__ import annotations

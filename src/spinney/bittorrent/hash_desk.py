@@ -50,7 +50,8 @@ class HashDesk:
     def ask(self, key: int, connection: Connection, request: HashRequest) -> None:
         tree = self._tree(request.pieces_root)
         waiting = self._waiting.get(key, 0)
-        if tree is None or not tree.fits(request) or waiting >= MAX_WAITING or self._enough(key):
+        busy = waiting >= MAX_WAITING or self._enough(key)
+        if tree is None or not tree.fits(request) or busy:
             connection.send(encode(reject(request)))
             return
         self._waiting[key] = waiting + 1
