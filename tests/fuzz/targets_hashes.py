@@ -26,12 +26,11 @@ def hash_request(data: bytes) -> None:
         return
     asked = decode(HASH_REQUEST, memoryview(data))
     assert isinstance(asked, HashRequest)
-    for layer, tree in _TREES:
+    for layer, root, tree in _TREES:
         if tree.fits(asked):
             reply = tree.answer(asked)
             count = asked.length + hashes.uncle_count(asked.length, asked.proof_layers)
             assert len(reply.hashes) == 32 * count
-            root = merkle.layer_root(merkle.split_layer(layer), _PIECE)
             levels = merkle.levels_for(len(layer) // 32) - (asked.base_layer - 2)
             if asked.proof_layers == levels - 1:
                 assert hashes.proven(replace(asked, pieces_root=root), reply)
@@ -52,7 +51,7 @@ def layer_fetch(data: bytes) -> None:
         elif what == 2:
             now += detail
         elif row is not None:
-            true = _TREES[1][1].answer(row[1])
+            true = _TREES[1][2].answer(row[1])
             if what == 3:
                 fetch.rejected(row[0], hashes.reject(row[1]), now)
             elif what == 4:
@@ -84,6 +83,10 @@ _ROOT = merkle.layer_root(merkle.split_layer(_LAYER), _PIECE)
 _SMALL_LAYER = _LAYER[: 32 * 5]
 
 
+def _root(layer: bytes) -> bytes:
+    return merkle.layer_root(merkle.split_layer(layer), _PIECE)
+
+
 def _grown(layer: bytes) -> hashes.LayerTree:
     tree = hashes.LayerTree(layer, _PIECE)
     while not tree.grown:
@@ -91,7 +94,7 @@ def _grown(layer: bytes) -> hashes.LayerTree:
     return tree
 
 
-_TREES = [(_SMALL_LAYER, _grown(_SMALL_LAYER)), (_LAYER, _grown(_LAYER))]
+_TREES = [(layer, _root(layer), _grown(layer)) for layer in (_SMALL_LAYER, _LAYER)]
 _V2_LAYER = _LAYER[:96]
 _V2_ROOT = merkle.layer_root(merkle.split_layer(_V2_LAYER), 16_384)
 _V2_INFO = bencode.encode(
