@@ -264,3 +264,36 @@ def test_kept_layers_are_believed_only_as_far_as_their_roots_go() -> None:
             assert len(bare.missing_layers) == missing
 
     run(scenario)
+
+
+def test_a_hybrid_takes_an_answer_with_the_v2_infohash() -> None:
+    """BEP 52's upgrade: we say the v1 infohash and set the bit; the other answers with v2's."""
+
+    async def scenario(world: World, one: Host, other: Host) -> None:
+        write(one, "film", DATA[:100_000])
+        async with Peer(one, NO_LAN) as sharer, Peer(other, NO_LAN) as getter:
+            sharing = await sharer.share("film", format="hybrid", piece_length=16_384)
+            assert sharing.descriptor is not None
+            v1, v2 = sharing.descriptor.swarm_hashes
+            callers: list[Stranger] = []
+
+            def called() -> Stranger:
+                callers.append(Stranger())
+                return callers[-1]
+
+            third = world.host("third")
+            listener = await third.listen(called, ("0.0.0.0", 7_000))
+            both = f"{btmh(sharing.descriptor)}&xt=urn:btih:{v1.hex()}"
+            host = third.interfaces()[-1].addresses[0][0]
+            await getter.get(both, "in", peers=[f"{host}:7000"])
+            while not callers or not callers[0].handshake:
+                await asyncio.sleep(0.1)
+            assert callers[0].handshake[28:48] == v1
+            assert callers[0].handshake[27] & 0x10
+            callers[0].greet(v2)
+            await callers[0].until(lambda: callers[0].heard_of(m.Extended), 5)
+            assert not callers[0].lost.is_set()
+            callers[0].transport.abort()
+            listener.close()
+
+    run(scenario)
