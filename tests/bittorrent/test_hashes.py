@@ -20,7 +20,13 @@ from spinney.bittorrent.hashes import (
     reject,
     uncle_count,
 )
-from spinney.bittorrent.layer_fetch import IN_FLIGHT, MAX_REST_S, TIMEOUT_S, LayerFetch
+from spinney.bittorrent.layer_fetch import (
+    HASHES_IN_FLIGHT,
+    IN_FLIGHT,
+    MAX_REST_S,
+    TIMEOUT_S,
+    LayerFetch,
+)
 from spinney.bittorrent.messages import Hashes, HashReject, HashRequest
 from spinney.errors import WireError
 from spinney.trust import merkle
@@ -183,8 +189,18 @@ def test_layers_of_several_files_come_from_several_peers() -> None:
 def test_one_peer_is_asked_a_few_at_a_time() -> None:
     seeds = Seeds(5_000)
     seeds.fetch.joined(1)
-    assert len(seeds.fetch.requests(0.0)) == IN_FLIGHT
+    rows = seeds.fetch.requests(0.0)
+    assert sum(request.length for _, request in rows) == HASHES_IN_FLIGHT
     assert seeds.fetch.requests(1.0) == []
+    for _, request in rows:
+        assert seeds.fetch.received(1, seeds.true(request))
+    assert len(seeds.fetch.requests(1.0)) == len(rows)
+    many = Seeds(*range(2, 60))
+    many.fetch.joined(1)
+    rows = many.fetch.requests(0.0)
+    assert len(rows) == IN_FLIGHT
+    assert many.fetch.rejected(1, reject(rows[0][1]), 0.0)
+    assert many.fetch.requests(5.0) == rows, "a reject gives all back, in order"
 
 
 def test_a_liar_is_named_and_another_is_asked() -> None:
@@ -305,17 +321,19 @@ def test_the_desk_keeps_a_pace_and_a_bounded_line(monkeypatch: pytest.MonkeyPatc
         for _ in range(100):
             desk.ask(1, line, requests[0])
         assert len([row for row in line.sent if isinstance(row, HashReject)]) == 36
+        desk._step()
+        assert len(line.sent) == 36 + 4, "the rest waits for the next step"
         other = Line()
         desk.ask(2, other, requests[0])  # type: ignore[arg-type]
         desk.left(1)
         await count_of(other, 1)
-        assert len(line.sent) == 36, "one who left costs nothing more"
+        assert len(line.sent) == 36 + 4, "one who left costs nothing more"
         for _ in range(30):
             before = len(line.sent)
             desk.ask(3, line, requests[0])
             await count_of(line, before + 1)
         assert isinstance(line.sent[-1], HashReject), "it had its copies"
-        assert isinstance(line.sent[36 + 11], Hashes)
+        assert isinstance(line.sent[36 + 4 + 11], Hashes)
         other.backlogged = True
         desk.ask(2, other, requests[0])  # type: ignore[arg-type]
         await count_of(other, 2)

@@ -17,8 +17,10 @@ from spinney.bittorrent.messages import Hashes, HashReject, HashRequest
 from spinney.errors import WireError
 from spinney.trust.merkle import HASH_BYTES
 
-IN_FLIGHT = 4
-"""Requests to one peer at a time: 64 KiB of answers."""
+IN_FLIGHT = 32
+"""Requests to one peer at a time: for folders of many small files."""
+HASHES_IN_FLIGHT = 2_048
+"""And their hashes: 64 KiB of answers, four of the largest."""
 TIMEOUT_S = 15.0
 REST_S = 2.0
 """After a reject or a silence.  It may be a getter that has the layers itself in a moment."""
@@ -31,6 +33,8 @@ class _Peer:
     """Number of the request to when it was asked; at most `IN_FLIGHT`."""
     rests_until: float = 0.0
     rest_s: float = REST_S
+    hashes: int = 0
+    """Of all that it was asked."""
 
 
 class LayerFetch:
@@ -81,18 +85,26 @@ class LayerFetch:
         ready = [(key, peer) for key, peer in self._peers.items() if peer.rests_until <= now]
         ready.sort(key=lambda row: (row[1].rest_s, row[0]))  # who never refused comes first
         rows: list[tuple[int, HashRequest]] = []
-        for _ in range(IN_FLIGHT):
+        before = -1
+        while len(rows) > before:  # in turns, so that all are asked alike
+            before = len(rows)
             for key, peer in ready:
-                if self._waiting and len(peer.asked) < IN_FLIGHT:
+                if self._waiting and self._has_room(peer):
                     number = self._waiting.popleft()
                     peer.asked[number] = now
+                    peer.hashes += self._requests[number].length
                     rows.append((key, self._requests[number]))
         return rows
+
+    def _has_room(self, peer: _Peer) -> bool:
+        length = self._requests[self._waiting[0]].length
+        return len(peer.asked) < IN_FLIGHT and peer.hashes + length <= HASHES_IN_FLIGHT
 
     def _rest(self, peer: _Peer, now: float) -> None:
         """It asks for patience: what it was asked for is for others meanwhile."""
         self._waiting.extendleft(reversed(peer.asked))
         peer.asked.clear()
+        peer.hashes = 0
         peer.rests_until = now + peer.rest_s
         peer.rest_s = min(peer.rest_s * 2.0, MAX_REST_S)
 
@@ -121,6 +133,7 @@ class LayerFetch:
             return False
         del peer.asked[number]
         request = self._requests[number]
+        peer.hashes -= request.length
         try:
             true = proven(request, message)
         except WireError:
