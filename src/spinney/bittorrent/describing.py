@@ -157,7 +157,8 @@ class Describing:
 
     def _ask_layers(self, now: float) -> None:
         if self._layers is not None:
-            for key in self._swarm.peers:
-                self._layers.joined(key)
+            for key, peer in self._swarm.peers.items():
+                if not peer.connection.closed:
+                    self._layers.joined(key)
             for key, request in self._layers.requests(now):
                 self._swarm.peers[key].connection.send(encode(request))
