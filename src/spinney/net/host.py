@@ -130,12 +130,16 @@ class Datagrams(Protocol):
     where the system cannot tell.
     D17. `path_mtu` is the largest datagram payload towards `remote` that is not fragmented, as
     far as this machine knows.
+    D18. `overflowed` counts the datagrams that came and were lost because nobody took them out
+    of the receive buffer in time, as far as the system tells; it keeps its value after `close`.
     """
 
     @property
     def local_address(self) -> Address: ...
     @property
     def dropped(self) -> int: ...
+    @property
+    def overflowed(self) -> int: ...
 
     def send(self, data: Buffer, remote: Address) -> None: ...
     def send_many(self, batch: Sequence[tuple[Buffer, Address]]) -> int: ...
