@@ -87,12 +87,12 @@ class SpanCache:
         self._shrink()
 
     def _shrink(self) -> None:
-        while self._idle_held_bytes > self.idle_bytes or (
-            self._idle and self.held_bytes > self.limit_bytes
-        ):
+        while self._idle_held_bytes > self.idle_bytes:
             self._drop(self._idle, next(iter(self._idle)))
         while self.held_bytes > self.limit_bytes:
-            self._drop(self._serving, next(iter(self._serving)))
+            # The newest has its chance, whoever left others half fetched.
+            spans = self._idle if len(self._idle) > 1 or not self._serving else self._serving
+            self._drop(spans, next(iter(spans)))
 
     def _drop(self, spans: OrderedDict[int, tuple[memoryview, bytearray]], number: int) -> None:
         view, buffer = spans.pop(number)

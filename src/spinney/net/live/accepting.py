@@ -48,7 +48,7 @@ class Accepting:
                 self._loop.call_exception_handler(
                     {"message": "no room for another connection", "exception": error}
                 )
-                self._loop.remove_reader(self._sock.fileno())
+                self._loop.remove_reader(self._sock.fileno())  # until it has rested
                 self._rest = self._loop.call_later(REST_S, self._watch)
                 return
             assert isinstance(accepted, NumericSocket)
