@@ -68,8 +68,11 @@ class Uploader:
         self._failed = swarm.storage_failed
         self._refuse = refuse
         self._loop = asyncio.get_running_loop()
-        self._reading: dict[int, asyncio.Task[None]] = {}
-        """Reads under way, by number of the span: at most `READ_AHEAD_SPANS` and one."""
+        self._reading: dict[tuple[int, int], asyncio.Task[None]] = {}
+        """Reads under way, by piece and span: at most `READ_AHEAD_SPANS` and one."""
+        self._fetched: tuple[Range, memoryview] | None = None
+        """What was read last: a range over two spans, or without room in the cache, is nowhere
+        else, and would be read for ever."""
         self._on_disk = False
         """What was asked for lately was not in memory."""
 
@@ -86,10 +89,10 @@ class Uploader:
         """Begins to read the next spans from the disk, as long as they come from there."""
         transfer, length, spans = self.transfer, self._piece_length, 0
         assert transfer is not None
-        last, self._on_disk = -1, False
+        last, self._on_disk = (-1, -1), False
         for piece, begin, size in self.pending:
             offset = piece * length + begin
-            span = offset // SPAN_BYTES
+            span = piece, begin // SPAN_BYTES
             if span == last:
                 continue
             last, spans = span, spans + 1
@@ -99,7 +102,7 @@ class Uploader:
                 self._on_disk = True
             elif transfer.readable(piece) and transfer.at_hand(offset, size) is None:
                 self._on_disk = True
-                self._read(offset, size)
+                self._read(piece, begin, size)
 
     def cancel(self, row: Range) -> bool:
         """True if it was waiting and now is not."""
@@ -147,6 +150,9 @@ class Uploader:
             piece, begin, _ = pending[0]
             rows, run_bytes = self._run(BATCH_BLOCKS - len(buffers) // 2, limit_bytes - total)
             data = transfer.at_hand(piece * length + begin, run_bytes)
+            if data is None and self._fetched is not None and self._fetched[0] == pending[0]:
+                data, rows = self._fetched[1], 1
+                run_bytes = len(data)
             if data is None:
                 if transfer.readable(piece):
                     break
@@ -154,6 +160,7 @@ class Uploader:
                 continue
             self._pack(rows, data, buffers)
             total += run_bytes
+        self._fetched = None
         if total:
             self.moved_at = self._loop.time()
             self.meter.add(self.moved_at, total)
@@ -162,7 +169,7 @@ class Uploader:
         elif pending:
             piece, begin, size = pending[0]
             self._on_disk = True
-            self._read(piece * length + begin, size)
+            self._read(piece, begin, size)
         return total
 
     def _run(self, most: int, limit_bytes: int) -> tuple[int, int]:
@@ -187,15 +194,16 @@ class Uploader:
             add(data[at : at + size])
             at += size
 
-    def _read(self, offset: int, length: int) -> None:
-        span = offset // SPAN_BYTES
+    def _read(self, piece: int, begin: int, size: int) -> None:
+        span = piece, begin // SPAN_BYTES
         if span not in self._reading:
-            self._reading[span] = self._loop.create_task(self._fetch(span, offset, length))
+            self._reading[span] = self._loop.create_task(self._fetch(span, (piece, begin, size)))
 
-    async def _fetch(self, span: int, offset: int, length: int) -> None:
+    async def _fetch(self, span: tuple[int, int], row: Range) -> None:
         assert self.transfer is not None
         try:
-            await self.transfer.read(offset, length)
+            view = await self.transfer.read(row[0] * self._piece_length + row[1], row[2])
+            self._fetched = row, view
         except StorageError as error:
             self.pending.clear()
             self._failed(error)
