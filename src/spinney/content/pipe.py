@@ -49,6 +49,9 @@ class PipeSink:
     def read_into(self, offset: int, buffer: memoryview, handles: Handles | None = None) -> None:
         raise StorageError("what was written to a pipe cannot be served any more")
 
+    def read_resident(self, offset: int, buffer: memoryview) -> bool:
+        return False
+
     def handles(self) -> Handles:
         return Handles(_no_file)
 

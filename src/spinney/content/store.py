@@ -16,6 +16,7 @@ from spinney.content import layers
 from spinney.content.descriptor import Descriptor
 from spinney.content.handles import Handles
 from spinney.content.layout import Layout
+from spinney.content.resident import read_resident
 from spinney.content.resume import LIMITS, MAX_NOTE_BYTES
 from spinney.errors import (
     ChangedFileError,
@@ -362,10 +363,18 @@ class FolderStore:
                     "start again"
                 )
 
+    def read_resident(self, offset: int, buffer: memoryview) -> bool:
+        return read_resident(self.layout, self._reader, offset, buffer) and not any(
+            self._changed(span.file) for span in self.layout.spans(offset, len(buffer))
+        )
+
+    def _changed(self, number: int) -> bool:
+        before = self._baseline[number]
+        return before is not None and self._info(self.finals[number]) != before
+
     def doubtful(self, offset: int, length: int) -> bool:
         for span in self.layout.spans(offset, length):
-            before = self._baseline[span.file]
-            if before is not None and self._info(self.finals[span.file]) != before:
+            if self._changed(span.file):
                 self._reader.drop(span.file)
                 return True
         return False
