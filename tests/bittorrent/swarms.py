@@ -19,8 +19,10 @@ class RememberingSwarm:
         private: bool = False,
         left_bytes: int | None = 1000,
         name: str = "abcdefghijkl",
+        infohashes: tuple[bytes, ...] = (),
     ) -> None:
         self.infohash = infohash
+        self.infohashes = infohashes or (infohash,)
         self.peer_id = b"-SP0001-" + name.encode().rjust(12, b"0")[:12]
         self.port = port
         self.private = private

@@ -18,6 +18,8 @@ class Announcing(Protocol):
 
     infohash: bytes
     """20 bytes: v1, or v2 cut to 20."""
+    infohashes: tuple[bytes, ...]
+    """Of a hybrid torrent both, each 20 bytes."""
     peer_id: bytes
     port: int
     private: bool
