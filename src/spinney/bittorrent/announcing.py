@@ -39,6 +39,10 @@ class Announcing(Protocol):
 
         `source`: `KIND` or `KIND:WHO`, as in `net.guard.may_dial`."""
 
+    def drop_peers(self, reason: str) -> None:
+        """Every connection ends and every address is forgotten but those that the user typed: a
+        private torrent has changed its tracker (BEP 27)."""
+
     def warn(self, message: str) -> None: ...
 
 

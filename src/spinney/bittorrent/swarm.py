@@ -229,6 +229,12 @@ class Swarm:
         if self.candidates.found(peers, source):
             self._dial_soon()
 
+    def drop_peers(self, reason: str) -> None:
+        self.candidates.clear()
+        self._opening.clear()
+        for peer in list(self.peers.values()):
+            peer.connection.close(reason)
+
     def warn(self, message: str) -> None:
         self._warnings.append(message)
 
@@ -240,8 +246,10 @@ class Swarm:
     def admit(self, connection: Connection, handshake: Handshake) -> Peer | None:
         """The handshakes are through: a peer, or None with `connection.why` set."""
         now = self._loop.time()
-        self._opening.pop(connection.remote, None)
+        known = self._opening.pop(connection.remote, 0) is None
         connection.why = self._objection(connection, handshake, now)
+        if connection.outgoing and not known:
+            connection.why = connection.why or "was found by a tracker that is no longer ours"
         if connection.why:
             return None
         peer = Peer(self, connection, handshake, self._node.next_key(), now)
