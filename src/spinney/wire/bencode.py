@@ -58,9 +58,15 @@ def encode(value: Value) -> bytes:
     Another type in `value` is our own mistake: `TypeError`.
     """
     if type(value) is dict:
-        quick = _encode_flat(value)
-        if quick is not None:
-            return quick
+        try:
+            shape = (*value, *map(len, value.values()))
+        except TypeError:
+            pass  # a number inside, or our own mistake
+        else:
+            form = _forms.get(shape)
+            quick = _encode_flat(value, shape) if form is None else _fill(form, value)
+            if quick is not None:
+                return quick
     parts: list[bytes] = []
     append = parts.append
     stack: list[Any] = []
@@ -108,12 +114,36 @@ def encode(value: Value) -> bytes:
                 return b"".join(parts)
 
 
-def _encode_flat(table: dict[bytes, Value]) -> bytes | None:
+_forms: dict[tuple[Any, ...], tuple[bytes, tuple[bytes, ...]]] = {}
+"""Of flat dictionaries that came before, by their keys and the lengths of their values: the
+encoding with gaps for the values, and the keys in the order of the gaps."""
+
+MAX_FORMS = 256
+"""Forms kept, each of about 1 KB: our messages have some ten."""
+MISSES_A_FORM = 8
+"""One of so many unknown dictionaries is kept: values whose lengths never come back cost little."""
+
+_misses = 0
+
+
+def _fill(form: tuple[bytes, tuple[bytes, ...]], table: dict[bytes, Value]) -> bytes | None:
+    """The dictionary in its known form; None if a value is not bytes."""
+    text, keys = form
+    values = tuple([table[key] for key in keys])
+    for item in values:
+        if item.__class__ is not bytes:
+            return None
+    return text % values
+
+
+def _encode_flat(table: dict[bytes, Value], shape: tuple[Any, ...]) -> bytes | None:
     """A dictionary of short strings, which most arguments of calls are; None for any other."""
+    global _misses
     parts = [b"d"]
     prefixes = _PREFIXES
     try:
-        for key in sorted(table):
+        keys = tuple(sorted(table))
+        for key in keys:
             item = table[key]
             if type(item) is not bytes:
                 return None
@@ -121,6 +151,12 @@ def _encode_flat(table: dict[bytes, Value]) -> bytes | None:
     except (IndexError, TypeError):
         return None
     parts.append(b"e")
+    _misses += 1
+    if _misses % MISSES_A_FORM == 1:
+        if len(_forms) >= MAX_FORMS:
+            _forms.clear()
+        gaps = (each.replace(b"%", b"%%") if at % 4 else b"%b" for at, each in enumerate(parts))
+        _forms[shape] = (b"d" + b"".join(gaps)[2:], keys)
     return b"".join(parts)
 
 
