@@ -15,7 +15,9 @@ Nothing here recurses: depth costs list entries, not stack.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from spinney.errors import WireError
@@ -114,9 +116,9 @@ def encode(value: Value) -> bytes:
                 return b"".join(parts)
 
 
-_forms: dict[tuple[Any, ...], tuple[bytes, tuple[bytes, ...]]] = {}
+_forms: dict[tuple[Any, ...], tuple[bytes, Callable[[dict[bytes, Value]], Any]]] = {}
 """Of flat dictionaries that came before, by their keys and the lengths of their values: the
-encoding with gaps for the values, and the keys in the order of the gaps."""
+encoding with gaps for the values, and what takes these out of the table, in order."""
 
 MAX_FORMS = 256
 """Forms kept, each of about 1 KB: our messages have some ten."""
@@ -126,14 +128,14 @@ MISSES_A_FORM = 8
 _misses = 0
 
 
-def _fill(form: tuple[bytes, tuple[bytes, ...]], table: dict[bytes, Value]) -> bytes | None:
+def _fill(
+    form: tuple[bytes, Callable[[dict[bytes, Value]], Any]], table: dict[bytes, Value]
+) -> bytes | None:
     """The dictionary in its known form; None if a value is not bytes."""
-    text, keys = form
-    values = tuple([table[key] for key in keys])
-    for item in values:
+    for item in table.values():
         if item.__class__ is not bytes:
             return None
-    return text % values
+    return form[0] % form[1](table)
 
 
 def _encode_flat(table: dict[bytes, Value], shape: tuple[Any, ...]) -> bytes | None:
@@ -156,7 +158,8 @@ def _encode_flat(table: dict[bytes, Value], shape: tuple[Any, ...]) -> bytes | N
         if len(_forms) >= MAX_FORMS:
             _forms.clear()
         gaps = (each.replace(b"%", b"%%") if at % 4 else b"%b" for at, each in enumerate(parts))
-        _forms[shape] = (b"d" + b"".join(gaps)[2:], keys)
+        # Of one key `itemgetter` takes the bare value, which `%` wants as well; of none, itself.
+        _forms[shape] = (b"d" + b"".join(gaps)[2:], itemgetter(*keys) if keys else tuple)
     return b"".join(parts)
 
 

@@ -59,6 +59,9 @@ ENTROPY_BYTES = 1_024
 TRANSACTION_BYTES = 4
 
 
+_make = tuple.__new__
+
+
 class Krpc(DatagramReceiver):
     """The calls of one UDP port.  `dropped` counts datagrams by why they were dropped."""
 
@@ -265,9 +268,9 @@ class Krpc(DatagramReceiver):
         if remote not in self._proven:
             allowed = min(allowed, int(len(data) * (3.0 if serving is None else serving[1])))
         room_bytes = allowed - 18 - len(transaction)
-        query = Query(
-            method, message[b"a"], remote, transaction, message.get(b"ro") == 1, room_bytes
-        )
+        asks_only = message.get(b"ro") == 1
+        # `Query(...)` without the Python function that a named tuple puts before its making.
+        query = _make(Query, (method, message[b"a"], remote, transaction, asks_only, room_bytes))
         if serving is None:
             self.refuse(query, CallError("method unknown", METHOD_UNKNOWN))
             return

@@ -38,7 +38,7 @@ class Shapes:
         fields = shape.unpack(data)
         if fields[::2] != shape.between:
             return None
-        inside = dict(zip(shape.keys, fields[1:-2:2], strict=True))
+        inside = dict(zip(shape.keys, fields[1:-2:2]))  # noqa: B905 (as long; this is hot)
         transaction = fields[-2]
         if shape.method is None:
             return b"r", transaction, {b"r": inside, b"t": transaction, b"y": b"r"}
