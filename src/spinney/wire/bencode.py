@@ -135,7 +135,8 @@ def _fill(
     for item in table.values():
         if item.__class__ is not bytes:
             return None
-    return form[0] % form[1](table)
+    filled: bytes = form[0] % form[1](table)
+    return filled
 
 
 def _encode_flat(table: dict[bytes, Value], shape: tuple[Any, ...]) -> bytes | None:
