@@ -44,6 +44,8 @@ class SimDatagrams:
         self.host = host
         self.local_address = local
         self.dropped = 0
+        self.overflowed = 0
+        """Always: a simulated socket hands over at once and has no queue that could be full."""
         self.options = options
         self.is_open = True
         self.joined: list[multicast.Membership] = []
