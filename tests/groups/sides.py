@@ -114,9 +114,7 @@ class Side:
             groups: list[Group] = []
             try:
                 for at, (program, member) in enumerate(zip(programs, members, strict=True)):
-                    groups.append(
-                        await program.join(address, member, send_only=at == send_only)
-                    )
+                    groups.append(await program.join(address, member, send_only=at == send_only))
                 yield groups, members
             finally:
                 for group in groups:

@@ -118,7 +118,6 @@ class IpGroups:
     async def _look_again_and_again(self) -> None:
         pause_s = LOOK_SOON_S
         while self._members:
-            self._wrong.clear()
             failed = False
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
@@ -126,6 +125,7 @@ class IpGroups:
                 failed = True
             if failed:
                 await asyncio.sleep(pause_s)
+                self._wrong.clear()  # this look is for all that went wrong meanwhile
             pause_s = min(2 * pause_s, LOOK_S) if failed else LOOK_SOON_S
             await self._look()
 
