@@ -88,7 +88,7 @@ def test_g3_send_never_blocks_and_counts_what_it_drops(slow_side: Side) -> None:
     side = slow_side
 
     async def check() -> None:
-        async with side.joined() as (groups, members):
+        async with side.joined() as (groups, _):
             began = time.monotonic()
             sent = 0
             while not groups[0].dropped and sent < 8_000:
