@@ -35,6 +35,7 @@ from spinney.groups.probe_wire import (
     encode,
     header,
 )
+from spinney.net.address import is_local
 from spinney.net.host import Address, Datagram, DatagramReceiver, Datagrams, Host
 
 PORT = 6782
@@ -131,6 +132,7 @@ class Probe:
         self.problems: list[str] = []
         self._families = families
         self._others = others
+        self._named = {other[0] for other in others}
         self._train_count = _train_count(rate_bytes_per_s, train_s)
         self._rate = rate_bytes_per_s
         self._met = float("-inf")
@@ -286,6 +288,10 @@ class Probe:
         if isinstance(message, Hello):
             if link is None:
                 if len(lane.links) >= OTHERS_MAX or not message.port:
+                    return
+                # Multicast comes from this link; anything else might come from anywhere and
+                # have us answer somebody else.
+                if not to_all and not is_local(sender[0]) and sender[0] not in self._named:
                     return
                 link = Link(lane.family, message.name, (sender[0], message.port))
                 lane.links[ident] = link
