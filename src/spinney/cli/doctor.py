@@ -15,7 +15,7 @@ from spinney.cli.options import SECONDS
     epilog="\b\nExamples:\n  spinney doctor                 on two machines at the same time\n"
     "  spinney doctor 192.0.2.7       when they do not find each other\n"
     "  spinney doctor --wait 0 --json\n\n"
-    "Exit codes: 0 all is well, 1 there is something to change.",
+    "Exit codes: 0 multicast works (alone: within this machine), 1 it does not.",
 )
 @click.argument("machines", nargs=-1, metavar="[MACHINE]...")
 @click.option("--interface", "interfaces", multiple=True, metavar="NAME|ADDRESS", help="Only it.")
@@ -48,4 +48,4 @@ def command(
             click.echo(f"problem: {printable(problem)}")
         for line in report["advice"]:
             click.echo(f"to do: {printable(line)}")
-    return 1 if report["advice"] else 0
+    return 0 if report["works"] else 1

@@ -10,6 +10,8 @@ from spinney.groups.probe import Link, Train
 
 LOSS_TOO_MUCH = 0.02
 SLOW_PATH_S = 0.05
+ETHERNET_MTU_BYTES = 1_500
+"""What the size of a transfer's datagrams was chosen for."""
 
 
 def described(facts: Facts, links: Sequence[Link]) -> list[str]:
@@ -86,6 +88,12 @@ def advice(facts: Facts, links: Sequence[Link]) -> list[str]:
             "The receive buffer is small, so short stalls lose data; as root: "
             f"sysctl -w net.core.rmem_max={BUFFER_BYTES}{shown}"
         )
+    for card in cards:
+        if card.mtu < ETHERNET_MTU_BYTES:
+            rows.append(
+                f"The MTU of {card.name} is {card.mtu:,}: datagrams of a transfer go in fragments, "
+                "and one lost fragment loses all of it."
+            )
     if any(card.wireless for card in cards):
         rows.append(
             "Wi-Fi sends multicast slowly and unacknowledged: use a cable, or name the wired "

@@ -20,7 +20,7 @@ CONTROL_MAX_BYTES = 600
 NAME_MAX_BYTES = 64
 OTHERS_MAX = 8
 """Machines that one takes notice of."""
-_LIMITS = bencode.Limits(depth=3, tokens=64, length_bytes=NAME_MAX_BYTES)
+_LIMITS = bencode.Limits(depth=3, tokens=64, length_bytes=CONTROL_MAX_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def encode(message: Message, ident: bytes) -> bytes:
                 HELLO,
                 {
                     b"heard": list(heard[:OTHERS_MAX]),
-                    b"name": name.encode("utf-8")[:NAME_MAX_BYTES],
+                    b"name": _cut(name),
                     b"number": number,
                     b"port": port,
                 },
@@ -114,6 +114,12 @@ def encode(message: Message, ident: bytes) -> bytes:
     return header(kind, ident) + bencode.encode(body)
 
 
+def _cut(name: str) -> bytes:
+    """At most `NAME_MAX_BYTES`, and no half character at the end."""
+    cut = name.encode("utf-8", "replace")[:NAME_MAX_BYTES]
+    return cut.decode("utf-8", "ignore").encode("utf-8")
+
+
 def decode(data: bytes) -> tuple[bytes, Message]:
     """Who says what.  Raises `WireError` for anything but a control message."""
     if not HEADER_BYTES <= len(data) <= CONTROL_MAX_BYTES or data[:2] != MAGIC:
@@ -127,7 +133,13 @@ def decode(data: bytes) -> tuple[bytes, Message]:
         if not isinstance(heard, list) or len(heard) > OTHERS_MAX:
             raise WireError("a greeting without a list of who was heard")
         idents = tuple(_ident(each) for each in heard)
-        name = _of(body, b"name", bytes).decode("utf-8", "replace")[:NAME_MAX_BYTES]
+        raw = _of(body, b"name", bytes)
+        try:
+            name = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            raise WireError("a machine's name is no UTF-8") from None
+        if len(raw) > NAME_MAX_BYTES:
+            raise WireError(f"a machine's name has {len(raw)} bytes")
         return ident, Hello(_number(body, b"number"), name, _number(body, b"port", 65_535), idents)
     if kind == ECHO:
         return ident, Echo(_ident(body.get(b"to")), _number(body, b"number"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from spinney.errors import NetworkError, WireError
 from spinney.groups.advice import advice, described
-from spinney.groups.facts import learn
+from spinney.groups.facts import Facts, learn
 from spinney.groups.ip import IpGroups
 from spinney.groups.probe import PORT, Link, Probe, Train
 from spinney.net.address import parse_address
@@ -24,7 +24,8 @@ async def examine(
     wait_s: float = 8.0,
     host: Host | None = None,
 ) -> dict[str, Any]:
-    """The report as plain data; `text` has it as lines and `advice` says what to change.
+    """The report as plain data: `text` has it as lines, `advice` says what to change, `works`
+    whether multicast does (with each machine that was met; alone: within this one).
 
     Waits up to `wait_s` for another machine that does the same.  `others`: machines (names or
     addresses) to ask by themselves too, which shows multicast that does not work at all.
@@ -45,7 +46,7 @@ async def examine(
             "problems": probe.problems,
             "advice": advice(facts, links),
             "text": described(facts, links),
-            "works": all(link.heard and link.hears_us for link in links) and bool(links),
+            "works": _works(facts, links),
         }
 
 
@@ -68,6 +69,14 @@ async def _resolved(host: Host, others: Sequence[str]) -> list[Address]:
             name, port = text, PORT  # a bare IPv6 address
         rows += await host.resolve(name, port)
     return rows
+
+
+def _works(facts: Facts, links: Sequence[Link]) -> bool:
+    """With every machine that was met, by one family at least; alone, on an interface."""
+    met = {link.name for link in links}
+    good = {link.name for link in links if link.heard and link.hears_us}
+    usable = {4 * card.four for card in facts.cards} | {6 * card.six for card in facts.cards}
+    return met == good and any(here.works and here.family in usable for here in facts.here)
 
 
 def _of(link: Link) -> dict[str, Any]:
