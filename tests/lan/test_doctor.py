@@ -22,28 +22,25 @@ def doctors(lan: Lan, *options: str) -> list[dict[str, Any]]:
     return [json.loads(child.communicate(timeout=40)[0]) for child in children]
 
 
-def test_multicast_that_works() -> None:
-    with Lan(2, offloads="merge", rate_mbit=200) as lan:
-        for report in doctors(lan):
+def test_two_machines_measure_a_lan() -> None:
+    with Lan(2, offloads="merge", rate_mbit=200, loss=0.1) as lan:  # lost on the way to host 1
+        near, far = doctors(lan)
+        for report in (near, far):
             assert report["works"], report
             assert [row["family"] for row in report["machines"]] == [4, 6]
             for row in report["machines"]:
-                assert row["heard"]
-                assert row["hears_us"]
                 assert 0 < row["round_trip_s"] < 0.5
                 for way in ("there", "back"):
                     assert row[way]["sent"] == 10_000_000 // 1_424
-                    assert row[way]["loss"] < 0.05
                     assert row[way]["rate_bytes_per_s"] > 5e6
-
-
-def test_loss_a_filter_and_a_machine_that_is_named() -> None:
-    with Lan(2, loss=0.1) as lan:  # at host 1
-        near, _ = doctors(lan)
-        assert all(0.06 < row["there"]["loss"] < 0.14 for row in near["machines"])
-        assert all(row["back"]["loss"] < 0.03 for row in near["machines"])
+        for row, other in zip(near["machines"], far["machines"], strict=True):
+            assert 0.06 < row["there"]["loss"] == other["back"]["loss"] < 0.14
+            assert row["back"]["loss"] == other["there"]["loss"] < 0.03
         assert any("lower --rate" in line for line in near["advice"])
-        lan.loss(1, 0)
+
+
+def test_a_filter_and_machines_that_are_named() -> None:
+    with Lan(2) as lan:
         lan.no_multicast(0)
         lan.no_multicast(1)
         for report in doctors(lan, Lan.address(0), Lan.address(1)):

@@ -40,7 +40,7 @@ def test_joins_through_a_switch_that_snoops(six: bool) -> None:
         whole(members[2].ask("wait", name="room", distinct=500), 500)
         # And who leaves is spared again, soon.
         members[2].ask("leave", name="room")
-        time.sleep(3.0)
+        time.sleep(2.4)
         before = lan.counters(2)["rx_packets"]
         members[0].ask("send", name="room", first=2_000, count=500)
         members[1].ask("wait", name="room", distinct=1_500)

@@ -240,11 +240,15 @@ class Probe:
                 asked = self.host.time()
                 self._say(lane, Go(ident))
             await self._wait(0.1)
-        await asyncio.sleep(RESULT_S)
+        if lane.links[ident].back is not None:
+            await asyncio.sleep(RESULT_S)
 
     async def _send_train(self, lane: Lane) -> None:
-        """Once; paced in small bursts, as a transfer is."""
+        """Once; paced in small bursts, as a transfer is.  Nothing if nobody would hear it."""
         if lane.sent:
+            return
+        if not any(link.hears_us for link in lane.links.values()):
+            self._say(lane, End(0))
             return
         lane.sent = count = self._train_count
         began, at = self.host.time(), 0
@@ -313,8 +317,10 @@ class Probe:
             case Go(to) if to == self.ident and not lane.sent:
                 if self._turn is None or self._turn.done():
                     self._turn = asyncio.get_running_loop().create_task(self._send_train(lane))
-            case End(count) if count and (lane.family, ident) not in self._ended:
+            case End(count) if (lane.family, ident) not in self._ended:
                 self._ended.add((lane.family, ident))
+                if not count:
+                    return
                 found = lane.trains.get(ident) or _Counting(lost_before=lane.group.lost)
                 lost = lane.group.lost - found.lost_before
                 seconds = found.last - found.first
