@@ -14,6 +14,7 @@ from groups.sides import Member
 from spinney.errors import NetworkError, WireError
 from spinney.groups.fan_group import FanGroup
 from spinney.groups.fan_hub import COOKIE_S, ELDERS_MAX, MEMBER_LOST_S, Hub
+from spinney.groups.fan_member import Member as FanMember
 from spinney.groups.fan_wire import (
     DATA,
     HEADER_BYTES,
@@ -306,3 +307,54 @@ def test_a_request_is_padded() -> None:
     assert len(encode(Join(NO_COOKIE, False), TOKEN)) == JOIN_BYTES
     assert len(encode(Cookie(NO_COOKIE), TOKEN)) < JOIN_BYTES
     assert HEADER_BYTES == 12
+
+
+# -- a member
+
+
+def welcomed(now: float = 0.0) -> FanMember:
+    """Number 2 of hub A's members; C is number 1."""
+    member = FanMember(A, send_only=False, now=now)
+    member.heard(Cookie(b"c" * 16), A, now)
+    member.heard(Welcome(2, b"c" * 16, ((1, C), (2, B))), A, now)
+    return member
+
+
+def test_a_member_goes_only_where_its_hub_may_send_it() -> None:
+    """Security: a hub cannot have its members ask at an address that is in no list."""
+    member = welcomed()
+    member.heard(Moved(("203.0.113.9", 9)), A, 1.0)
+    assert member.hub == A
+    member.heard(Moved(C), B, 1.0)  # not from the hub
+    assert member.hub == A
+    assert member.heard(Moved(C), A, 1.0) == [(Join(NO_COOKIE, False), C)]
+    assert member.hub == C
+    other = welcomed()
+    other.heard(Moved(B), A, 1.0)
+    assert other.lead
+
+
+def test_an_heir_that_is_taken_for_the_hub_looks_sooner() -> None:
+    heir = FanMember(A, send_only=False, now=0.0)
+    heir.heard(Welcome(1, b"c" * 16, ((1, B), (2, C))), A, 0.0)
+    assert heir.heard(Join(NO_COOKIE, False), C, 6.0) == [(Join(b"c" * 16, False), A)]
+    for tenth in range(60, 90):
+        heir.tick(tenth / 10)
+    assert heir.lead
+    assert heir.elders == [A]
+    # One that hears its hub does not.
+    content = FanMember(A, send_only=False, now=0.0)
+    content.heard(Welcome(1, b"c" * 16, ((1, B), (2, C))), A, 0.0)
+    content.heard(Join(NO_COOKIE, False), C, 6.0)
+    content.heard(Welcome(1, b"c" * 16, ((1, B), (2, C))), A, 6.1)
+    for tenth in range(61, 110):
+        content.tick(tenth / 10)
+    assert not content.lead
+
+
+def test_a_short_request_gets_nothing() -> None:
+    """Security: a request is as long as the longest answer to a stranger."""
+    data = encode(Join(NO_COOKIE, False), TOKEN)
+    for size in range(HEADER_BYTES, JOIN_BYTES):
+        with pytest.raises(WireError):
+            decode(data[:size])

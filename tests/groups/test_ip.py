@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from groups.sides import Member
 from spinney.errors import NetworkError
-from spinney.groups.ip import LOOK_S, IpGroup, IpGroups
+from spinney.groups.ip import CHOOSE_S, LOOK_S, QUIET_S, IpGroup, IpGroups
 from spinney.groups.ip_scope import INTERFACES_MAX, Place, group_text, parsed, places
 from spinney.net.host import Interface
 from spinney.sim import Constant, Link, SimHost, World
@@ -160,6 +160,45 @@ def test_two_interfaces_speak_and_hear_on_both(kind: str) -> None:
         assert sorted(await house.members[0].until(2)) == [b"from the first", b"from the second"]
         await asyncio.sleep(0.1)
         assert len(house.members[1].heard) == len(house.members[2].heard) == 3
+
+    house.run(check())
+
+
+def test_bursts_go_where_somebody_was_heard_lately() -> None:
+    """Pitfall: the second interface is a bridge for containers, a tunnel, another network."""
+    house = House()
+
+    async def check() -> None:
+        await house.join()
+        a, b, c = house.groups
+        burst = [b"12345678"]
+        a.send_burst(burst, 1)  # nobody was heard anywhere: by both
+        await house.members[1].until(8)
+        await house.members[2].until(8)
+        b.send(b"I am here")
+        await house.members[0].until(1)
+        await asyncio.sleep(CHOOSE_S)
+        a.send_burst(burst, 1)
+        a.send(b"control goes everywhere")
+        await house.members[1].until(17)
+        await house.members[2].until(9)
+        await asyncio.sleep(0.1)
+        assert len(house.members[2].heard) == 9
+        # Who speaks up on the other interface is served within a second, then both are.
+        c.send_burst([b"and", b"me2"], 3)
+        await house.members[0].until(3)
+        await asyncio.sleep(CHOOSE_S)
+        a.send_burst(burst, 1)
+        await house.members[2].until(17)
+        # Its own words, heard on the other interface, are not somebody's.
+        assert sorted(a._groups.heard_s) == [2, 3]
+        await asyncio.sleep(QUIET_S - 10)
+        c.send(b"still here")
+        await asyncio.sleep(20)
+        a.send_burst(burst, 1)
+        await house.members[2].until(25)
+        await asyncio.sleep(0.1)
+        assert len(house.members[1].heard) == 8 + 9 + 8  # and not the last burst
 
     house.run(check())
 

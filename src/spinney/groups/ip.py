@@ -7,6 +7,10 @@ ours said is recognised by where it came from, on whatever interface it is heard
 Interfaces come and go: while there are memberships, `IpGroups` looks every minute, and soon
 after any error, which ones there are.  No error of the network is fatal; a group without any
 interface drops what it is to send and hears nothing until one is back.
+
+With several interfaces, single payloads (control) go by all of them, bursts (data) only where
+somebody was heard lately in any group of these `IpGroups`, or by all if nobody was anywhere: a
+bridge for containers or a tunnel without members is not filled at the rate of a transfer.
 """
 
 from __future__ import annotations
@@ -34,6 +38,10 @@ LOOK_S = 60.0
 """How often the interfaces are looked at when nothing is wrong."""
 LOOK_SOON_S = 1.0
 """How long after an error they are looked at; twice as long after each further one."""
+QUIET_S = 60.0
+"""Where nobody spoke for so long, in any group, bursts are not sent while others are heard."""
+CHOOSE_S = 1.0
+"""How often it is decided where bursts go."""
 MOUTH_RECEIVE_BYTES = 4_096
 """A mouth hears nothing but errors."""
 
@@ -66,6 +74,8 @@ class IpGroups:
         self._joined = 0
         self._watch: asyncio.Task[None] | None = None
         self._wrong = asyncio.Event()
+        self.heard_s: dict[int, float] = {}
+        """When somebody was heard last on the interface of this index."""
 
     def candidate(self, rng: Rng) -> bytes:
         return group_text(candidate(rng, self.six, self.hops), self.port)
@@ -165,6 +175,8 @@ class IpGroup(DatagramReceiver):
         self._ear: Datagrams | None = None
         self._heard_at: list[Place] = []
         self._mouths: dict[Place, Datagrams] = {}
+        self._bulk: list[Datagrams] = []
+        self._chosen_s = float("-inf")
         self._own: dict[Address, None] = {}
         self._own_ports: frozenset[int] = frozenset()
         self._dropped = 0
@@ -210,6 +222,7 @@ class IpGroup(DatagramReceiver):
                 DatagramOptions(
                     reuse_address=True,
                     bursts=True,
+                    packet_info=len(used) > 1,  # costs a little, so only where it decides
                     receive_buffer_bytes=self._groups.receive_buffer_bytes,
                 ),
             )
@@ -268,6 +281,8 @@ class IpGroup(DatagramReceiver):
         bare = [(host.partition("%")[0], port) for host, port in rows]
         self._own = dict.fromkeys(bare)
         self._own_ports = frozenset(port for _, port in rows)
+        self._bulk = list(self._mouths.values())
+        self._chosen_s = float("-inf")
         if rows:
             self.local_address = rows[0]
 
@@ -289,8 +304,10 @@ class IpGroup(DatagramReceiver):
 
     def send_burst(self, buffers: Sequence[Buffer], segment_bytes: int) -> int:
         """What the first interface took; where another takes less, it is lost there."""
+        if len(self._mouths) > 1:
+            self._choose_bulk()
         taken = -1
-        for mouth in self._mouths.values():
+        for mouth in self._bulk:
             sent = mouth.send_burst(buffers, segment_bytes, self._remote)
             if taken < 0:
                 taken = sent
@@ -302,8 +319,20 @@ class IpGroup(DatagramReceiver):
             self._dropped += taken
         return taken
 
+    def _choose_bulk(self) -> None:
+        now = self._host.time()
+        if now - self._chosen_s < CHOOSE_S:
+            return
+        self._chosen_s = now
+        heard = self._groups.heard_s
+        self._bulk = [
+            mouth
+            for place, mouth in self._mouths.items()
+            if now - heard.get(place.index, float("-inf")) <= QUIET_S
+        ] or list(self._mouths.values())
+
     async def writable(self) -> None:
-        for mouth in list(self._mouths.values()):
+        for mouth in list(self._bulk):
             await mouth.writable()
 
     # -- receiving: for each datagram of a transfer, so it does little ----------------------
@@ -322,12 +351,17 @@ class IpGroup(DatagramReceiver):
                 if remote[1] not in ports or not self._is_own(remote)
             ]
             if heard:
+                for _, remote, interface in batch if batch[0][2] else ():
+                    if not self._is_own(remote):
+                        self._groups.heard_s[interface] = self._host.time()
                 self._receiver.group_received(heard)
 
     def burst_received(
         self, data: memoryview, segment_bytes: int, remote: Address, interface: int
     ) -> None:
         if self._open and (remote[1] not in self._own_ports or not self._is_own(remote)):
+            if interface:
+                self._groups.heard_s[interface] = self._host.time()
             self._receiver.group_burst(data, segment_bytes, remote)
 
     def error_received(self, error: OSError) -> None:
