@@ -9,18 +9,19 @@ import pytest
 from groups.sides import KINDS, LiveSide, Side, SimSide
 from needs import require_root
 
-SIDES = [f"{kind}-{where}" for where in ("live", "sim") for kind in KINDS]
+SIDES = [f"{kind}-{where}" for where in ("live", "plain", "sim") for kind in KINDS]
 
 
 def build(name: str, *, slow: bool = False) -> Side:
-    """`slow`: whatever is sent goes by a line of 2 MB/s."""
+    """`slow`: whatever is sent goes by a line of 2 MB/s.  `plain`: live, without the system
+    calls that Windows lacks."""
     kind, _, where = name.partition("-")
     if where == "sim":
         return SimSide(kind, slow=slow)
     isolated = kind == "ip6" or slow  # no route for IPv6 groups leads to loopback
     if isolated:
         require_root()
-    return LiveSide(kind, isolated=isolated, slow=slow)
+    return LiveSide(kind, isolated=isolated, slow=slow, plain=where == "plain")
 
 
 @pytest.fixture(params=SIDES)
@@ -42,6 +43,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         name = item.name.partition("[")[2]
-        live = "-live" in name
+        live = "-live" in name or "-plain" in name
         if live and ("slow_side" in fixtures or ("side" in fixtures and "ip6" in name)):
             item.add_marker(pytest.mark.needs_root)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import subprocess
+import unittest.mock
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -14,6 +16,7 @@ from spinney.groups.group import Group, GroupReceiver, Groups, Sent
 from spinney.groups.ip import IpGroups
 from spinney.net.host import Address, Host
 from spinney.net.live import LiveHost
+from spinney.net.live.plain import ENVIRONMENT_NAME
 from spinney.sim import Constant, Link, World
 
 T = TypeVar("T")
@@ -126,8 +129,12 @@ class LiveSide(Side):
 
     live = True
 
-    def __init__(self, kind: str, *, isolated: bool = False, slow: bool = False) -> None:
+    def __init__(
+        self, kind: str, *, isolated: bool = False, slow: bool = False, plain: bool = False
+    ) -> None:
         super().__init__(kind)
+        if plain:
+            self.exit.enter_context(unittest.mock.patch.dict(os.environ, {ENVIRONMENT_NAME: "1"}))
         self.isolated = isolated or slow
         # A slow line must not lose at the other end what it has taken.
         self._receive_buffer_bytes = 64 << 20 if slow else RECEIVE_BUFFER_BYTES
