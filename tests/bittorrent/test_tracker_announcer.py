@@ -105,6 +105,34 @@ def test_started_completed_stopped() -> None:
     asyncio.run(scenario())
 
 
+def test_a_private_torrent_that_changes_its_tracker_drops_its_peers() -> None:
+    """BEP 27; one that is not private keeps them, and a failure alone changes nothing."""
+
+    async def scenario(private: bool) -> list[str]:
+        swarm = RememberingSwarm(HASH, 6881, private=private, left_bytes=10)
+        script = Script([["a"], ["b"]], swarm)
+        script.answers["a"] = lambda request: m.AnnounceReply(interval_s=0, peers=SOMEBODY.peers)
+        script.answers["b"] = lambda request: m.AnnounceReply(
+            interval_s=600, peers=(("192.0.2.7", 7),)
+        )
+        task = asyncio.create_task(script.announcer.run())
+        await script.until(2)
+        assert swarm.dropped == []
+        script.answers["a"] = lambda request: ConnectError("gone")
+        async with asyncio.timeout(5):
+            while ("b", "started", 10) not in script.said:
+                await script.until(len(script.said) + 1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await ended(task)
+        assert swarm.peers[-1] == ("192.0.2.7", 7), "dropped before the new ones are told"
+        return swarm.dropped
+
+    assert asyncio.run(scenario(False)) == []
+    (reason,) = asyncio.run(scenario(True))
+    assert "tracker" in reason
+
+
 def test_who_began_complete_never_says_completed() -> None:
     async def scenario() -> None:
         swarm = RememberingSwarm(HASH, 6881, left_bytes=0)

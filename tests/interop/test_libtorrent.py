@@ -7,7 +7,9 @@ address of its own in a namespace.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from interop.clients import LibtorrentPeer, make_torrent
 from interop.namespace import Namespace
 from interop.spinney_program import Spinney
 from spinney.content.descriptor import Descriptor
+from spinney.wire import http
 
 SIZE_BYTES = (8 << 20) + 12_345
 PIECE_BYTES = 1 << 17
@@ -43,6 +46,23 @@ def start_tracker(network: Namespace) -> str:
     return str(tracker.wait("ready")["url"])
 
 
+def announced(network: Namespace, url: str, version: str) -> None:
+    """Waits until the tracker knows the first peer: `ready` comes before its answer, and a
+    libtorrent that asks too early waits for the tracker's least interval of 30 s."""
+
+    async def poll() -> None:
+        host = network.host(9)
+        check = http.unguarded(host)
+        async with asyncio.timeout(15):
+            while True:
+                answer = await http.get(host, url.replace("announce", "stats.json"), check=check)
+                if json.loads(answer.body)["peers"] >= (2 if version == "hybrid" else 1):
+                    return
+                await asyncio.sleep(0.02)
+
+    asyncio.run(poll())
+
+
 @pytest.mark.parametrize("version", ["v1", "hybrid"])
 def test_libtorrent_fetches_what_we_share_by_our_tracker(
     network: Namespace, tmp_path: Path, seed: int, version: str, counted: Counted
@@ -55,6 +75,7 @@ def test_libtorrent_fetches_what_we_share_by_our_tracker(
         "--torrent-out", torrent, "--until-complete", 1,
     )  # fmt: skip
     assert share.wait("ready")["sha256"] == digest(content)
+    announced(network, url, version)
     other = LibtorrentPeer(network, LEECH, tmp_path / "copy", torrent=torrent)
     version_said = other.wait("ready")["version"]
     other.wait("done", 60)
@@ -187,6 +208,7 @@ def test_a_mixed_swarm_serves_itself(
         network, 2, "share", content, "--torrent", torrent, "--up", limit, "--tracker", url
     )
     share.wait("ready")
+    announced(network, url, version)
     seeder = LibtorrentPeer(network, 3, content.parent, torrent=torrent, upload_limit=limit)
     seeder.wait("tracker", 20)
     ours = [

@@ -20,13 +20,14 @@ from spinney.bittorrent.choking import Choking
 from spinney.bittorrent.connection import Connection
 from spinney.bittorrent.describing import Describing
 from spinney.bittorrent.extensions import ExtensionHandshake
-from spinney.bittorrent.messages import BLOCK_BYTES, Handshake
+from spinney.bittorrent.finishing import Finishing
+from spinney.bittorrent.messages import Handshake
 from spinney.bittorrent.meter import Meter
 from spinney.bittorrent.peer import Peer
 from spinney.bittorrent.peers import Candidates
 from spinney.bittorrent.pex import FLAG_REACHABLE, FLAG_SEED, PeerExchange
+from spinney.bittorrent.rationing import Rationing
 from spinney.bittorrent.roster import keep_new, no_place, weakest
-from spinney.bittorrent.seeding import Ration
 from spinney.bittorrent.status import SwarmNode, SwarmStatus
 from spinney.errors import SpinneyError, StorageError
 from spinney.net.address import is_loopback
@@ -41,12 +42,12 @@ __all__ = ["Announcing", "PeerSource", "Swarm", "SwarmNode", "SwarmStatus"]
 GOODBYE_S = 4.0
 """Sources have 3 s to say goodbye; then they are left alone."""
 CLOSE_S = 2.0
+BOTH_WHOLE = "both have everything"
 WARNINGS_KEPT = 20
-FINISHED_KEPT = 10_000
-"""Peer ids of those seen with everything: for `share --until-complete N`."""
-SHOW_PAUSE_S = 0.1
-SPARE_S = 0.1
-"""A backlog of requests shorter than this leaves a part of the upload unused."""
+FAREWELL_S = 1.0
+"""Another seed may ask for a proof that we have everything: it has so long to begin."""
+PROOF_LEAVE_S = 40.0
+"""One that is interested in us although it has everything stays no longer."""
 
 
 class Swarm:
@@ -78,7 +79,6 @@ class Swarm:
         self.exchanging = node.settings.exchange and not private
         self.transfer: TransferLike | None = None
         self.info_bytes: bytes | None = None
-        self.ration: Ration | None = None
         self.piece_count = 0
         self.space_bytes = 0
         self.failure: SpinneyError | None = None
@@ -92,11 +92,17 @@ class Swarm:
         self._down_meter, self._up_meter = Meter(now), Meter(now)
         self._opening: dict[Address, None] = {}
         self._dial_due = False
-        self._show_due = False
+        self._whole_at = float("-inf")
+        """When everything was here: long ago if it was at the beginning."""
         self._closed = False
         self._warnings: deque[str] = deque(maxlen=WARNINGS_KEPT)
-        self._finished: dict[bytes, None] = {}
         self.describing = Describing(self)
+        self.finishing = Finishing(
+            node.rng, self.ban, lambda peer: peer.connection.close(BOTH_WHOLE)
+        )
+        self.rationing = Rationing(
+            lambda: self.peers.values(), lambda: self._choking.slots, self._up_meter
+        )
         self._choking = Choking(
             lambda: self.peers.values(),
             up,
@@ -140,7 +146,7 @@ class Swarm:
         self._choking.seeding = transfer.complete
         if transfer.complete:
             if self.settings.ration:
-                self.ration = Ration(count, descriptor.piece_length, self._node.rng)
+                self.rationing.begin(count, descriptor.piece_length, self._node.rng)
         else:
             transfer.on_complete(self._completed)
         for peer in list(self.peers.values()):
@@ -161,8 +167,8 @@ class Swarm:
             uploaded_bytes=self._up_meter.total_bytes,
             candidates=len(self.candidates),
             opening=len(self._opening),
-            finished_peers=len(self._finished),
-            rationing=self.rationing,
+            finished_peers=self.finishing.count,
+            rationing=self.rationing.active,
             tried=tuple(source.tried() for source in self._sources),
             warnings=tuple(self._warnings),
             failure=self.failure,
@@ -174,8 +180,10 @@ class Swarm:
             return
         self._closed = True
         self.describing.close()
+        await self._farewell()
         for task in self._tasks:
             task.cancel()
+        await self.finishing.close()
         connections = [peer.connection for peer in self.peers.values()]
         for connection in connections:
             connection.close("the transfer ends here")
@@ -190,6 +198,12 @@ class Swarm:
         for connection in connections:
             connection.abort()
         self._node.removed(self)
+
+    async def _farewell(self) -> None:
+        """A seed that wants a proof of our copy gets it, if it asks at once."""
+        deadline = self._whole_at + FAREWELL_S
+        while self._loop.time() < deadline and any(peer.seed for peer in self.peers.values()):
+            await asyncio.sleep(0.02)
 
     # for sources of peers (`Announcing`)
 
@@ -209,6 +223,12 @@ class Swarm:
         if self.candidates.found(peers, source):
             self._dial_soon()
 
+    def drop_peers(self, reason: str) -> None:
+        self.candidates.clear()
+        self._opening.clear()
+        for peer in list(self.peers.values()):
+            peer.connection.close(reason)
+
     def warn(self, message: str) -> None:
         self._warnings.append(message)
 
@@ -220,8 +240,10 @@ class Swarm:
     def admit(self, connection: Connection, handshake: Handshake) -> Peer | None:
         """The handshakes are through: a peer, or None with `connection.why` set."""
         now = self._loop.time()
-        self._opening.pop(connection.remote, None)
+        known = self._opening.pop(connection.remote, 0) is None
         connection.why = self._objection(connection, handshake, now)
+        if connection.outgoing and not known:
+            connection.why = connection.why or "was found by a tracker that is no longer ours"
         if connection.why:
             return None
         peer = Peer(self, connection, handshake, self._node.next_key(), now)
@@ -282,6 +304,7 @@ class Swarm:
             if self.exchanging:
                 self._exchange(peer, now, here)
         self._choking.tick(now, self._up_meter.rate_bytes_per_s(now))
+        self._drop_seeds()
         self.describing.tick(now)
         self._dial()
 
@@ -323,21 +346,12 @@ class Swarm:
     def complete(self) -> bool:
         return self.transfer is not None and self.transfer.complete
 
-    @property
-    def rationing(self) -> bool:
-        return self.ration is not None and self.ration.active
-
     def count_sent(self, length_bytes: int) -> None:
         self._up_meter.add(self._loop.time(), length_bytes)
 
     def count_received(self, connection: Connection, length_bytes: int) -> None:
         self._down_meter.add(self._loop.time(), length_bytes)
         self._node.count_received(connection, self, length_bytes)
-
-    @property
-    def slots(self) -> int:
-        """How many peers are served at a time."""
-        return self._choking.slots
 
     def slots_changed(self) -> None:
         self._choking.changed()
@@ -363,60 +377,33 @@ class Swarm:
         self._seen_finished(peer)
 
     def peer_has(self, peer: Peer, piece: int) -> None:
-        ration = self.ration
-        if ration is not None:
-            was_active = ration.active
-            ration.has(peer.key, piece)
-            if (was_active and not ration.active) or ration.exhausted:
-                self._show_soon()
+        self.rationing.has(peer, piece)
         feed = peer.downloader.feed
         if feed is not None and feed.has.full:
             self._seen_finished(peer)
 
-    def has_spare_upload(self) -> bool:
-        """Is less asked of us than we can send in a moment?"""
-        pending = sum(len(peer.uploader.pending) for peer in self.peers.values())
-        rate = self._up_meter.rate_bytes_per_s(self._loop.time())
-        return pending * BLOCK_BYTES <= rate * SPARE_S
-
-    def _show_soon(self) -> None:
-        if not self._show_due:
-            self._show_due = True
-            self._loop.call_later(SHOW_PAUSE_S, self._show)
-
-    def _show(self) -> None:
-        self._show_due = False
-        ration = self.ration
-        if ration is None:
-            return
-        for peer in self.peers.values():
-            if peer.rationed:
-                peer.show_more()
-                peer.rationed = ration.active
-                if not ration.active:
-                    peer.tell_extensions()
-        if not ration.active:
-            self.ration = None
-
     def _seen_finished(self, peer: Peer) -> None:
+        """It says that it has everything, or wants nothing more."""
         if not peer.seed:
             return
-        if len(self._finished) < FINISHED_KEPT:
-            self._finished[peer.peer_id] = None
         if peer.listens_at is not None:
             self.candidates.is_seed(peer.listens_at)
         feed = peer.downloader.feed
-        if self.ration is not None and feed is not None and feed.has.full:
-            self.ration.end()  # another seed: what is rare is no longer ours to know
-            self._show_soon()
+        if self.complete and self.transfer is not None and feed is not None and feed.has.full:
+            self.finishing.claimed(peer, self.transfer)
         self._drop_seeds()
 
     def _drop_seeds(self) -> None:
-        """Two who have everything have nothing to say to each other."""
-        if self.complete:
-            for peer in list(self.peers.values()):
-                if peer.seed:
-                    peer.connection.close("both have everything")
+        """Two who have everything have nothing to say to each other, but for a proof of it."""
+        if not self.complete:
+            return
+        now = self._loop.time()
+        for peer in list(self.peers.values()):
+            if not peer.seed or self.finishing.proving(peer):
+                continue
+            since = max(self._whole_at, peer.connected_at if peer.came_whole else 0.0)
+            if now - since >= (PROOF_LEAVE_S if peer.interested else FAREWELL_S):
+                peer.connection.close(BOTH_WHOLE)
 
     def exchanged(self, peer: Peer, message: PeerExchange) -> None:
         rows = [a for a, flags in message.added if not (self.complete and flags & FLAG_SEED)]
@@ -448,8 +435,8 @@ class Swarm:
         now = self._loop.time()
         self.peers.pop(peer.key, None)
         self.describing.left(peer.key)
-        if self.ration is not None:
-            self.ration.left(peer.key)
+        self.rationing.left(peer)
+        self.finishing.left(peer)
         if peer.listens_at is not None:
             self.candidates.ended(peer.listens_at, now, now - peer.connected_at)
         self._choking.changed()
@@ -457,6 +444,7 @@ class Swarm:
 
     def _completed(self) -> None:
         self.completed.set()
+        self._whole_at = self._loop.time()
         self._choking.seeding = True
         for peer in list(self.peers.values()):
             peer.tell_extensions()

@@ -46,6 +46,7 @@ def command(link: str, **options: Any) -> int:
 
 
 def get_link(link: str, options: dict[str, Any]) -> int:
+    from spinney.cli import INTERRUPTED
     from spinney.cli.reporter import Reporter, make_reporter
     from spinney.cli.running import run_verb, set_up_logging
     from spinney.cli.stdstreams import closed_at_start
@@ -80,4 +81,7 @@ def get_link(link: str, options: dict[str, Any]) -> int:
             await getting.wait()
         return 0
 
-    return run_verb(work, reporter)
+    code = run_verb(work, reporter)
+    if code == INTERRUPTED and options["output"] != "-":  # a pipe begins anew
+        reporter.stopped()
+    return code

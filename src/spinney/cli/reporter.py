@@ -31,6 +31,9 @@ class Reporter(Protocol):
     def preparing(self, done: int, total: int) -> None:
         """Bytes hashed or checked before the transfer is ready."""
 
+    def stopped(self) -> None:
+        """The user stopped it before it was done (Ctrl-C)."""
+
     @property
     def lost(self) -> OSError | None:
         """What kept something from being written."""
@@ -69,6 +72,9 @@ class JsonLines:
     def preparing(self, done: int, total: int) -> None:
         return None
 
+    def stopped(self) -> None:
+        return None  # the exit code says so, and the last `progress` how much is there
+
 
 class ForPeople:
     """Lines for a person, and a progress line where there is a terminal."""
@@ -82,6 +88,8 @@ class ForPeople:
         self._results = results and not quiet
         self._brief = not sys.stdout.isatty()
         self._line: Any = None
+        self._progress: Progress | None = None
+        self._got = False
         if (sys.stderr.isatty() if live is None else live) and not quiet:
             from spinney.cli.progress import ProgressLine
 
@@ -119,6 +127,7 @@ class ForPeople:
             if event.torrent is not None:
                 self._ready_to_share(event)
         elif isinstance(event, Progress):
+            self._progress = event
             if self._line is not None:
                 self._line.progress(event)
         elif isinstance(event, Done):
@@ -141,7 +150,14 @@ class ForPeople:
         if not self._brief:
             self.say("Sharing until you stop it with Ctrl-C.")
 
+    def stopped(self) -> None:
+        """One line for a person at a terminal; a pipe gets nothing."""
+        if self._quiet or not sys.stderr.isatty() or self._got:
+            return
+        self.complain(f"Stopped: {how_much(self._progress)}; the same command resumes.")
+
     def _done(self, event: Done) -> None:
+        self._got = True
         if self._brief:
             for path in event.paths:
                 self.say(words.printable(path))
@@ -152,6 +168,14 @@ class ForPeople:
         self.say(f"{where}: {how_fast(event)}")
         if event.sha256:
             self.say(f"SHA-256    {event.sha256}")
+
+
+def how_much(progress: Progress | None) -> str:
+    """`12.0 MB of 30.0 MB are here (40 %)`."""
+    if progress is None or not progress.total_bytes:
+        return "nothing is here yet"
+    have, total = progress.have_bytes, progress.total_bytes
+    return f"{words.size(have)} of {words.size(total)} are here ({100 * have // total} %)"
 
 
 def how_fast(event: Done) -> str:

@@ -58,6 +58,8 @@ class Announcer:
         """The announce of `completed` that is under way: an end waits for it."""
         self._warned: dict[str, None] = {}
         self.reply: AnnounceReply | None = None
+        self._current: KnownTracker | None = None
+        """The one that answered last."""
 
     async def run(self) -> None:
         """Until cancelled; then tells `stopped` to those who know us, within 3 s."""
@@ -135,12 +137,21 @@ class Announcer:
             reason = str(error)
         else:
             if isinstance(reply, AnnounceReply):
+                self._switched(tracker)
                 self._report(tracker, reply, sender)
                 return reply
             refusal, reason = reply, reply.reason or "no reason given"
         self.tiers.failed(tracker, reason, self._host.time(), self._host.rng, refusal)
         self._warn(f"the tracker {short_name(tracker.url)} failed: {reason}")
         return None
+
+    def _switched(self, tracker: KnownTracker) -> None:
+        """BEP 27: a private torrent that changes its tracker leaves the old one's peers."""
+        if self._swarm.private and self._current not in (None, tracker):
+            self._swarm.drop_peers(
+                f"the private torrent's tracker is {short_name(tracker.url)} now"
+            )
+        self._current = tracker
 
     def _report(self, tracker: KnownTracker, reply: AnnounceReply, sender: str) -> None:
         self.reply = reply
