@@ -271,6 +271,17 @@ def test_no_hub_no_group_and_a_full_one_says_so() -> None:
     town.world.run(check())
 
 
+@pytest.mark.parametrize("local", ["0.0.0.0", "::", "fe80::1%eth0"])
+def test_a_hub_needs_an_address_for_all(local: str) -> None:
+    town = Town(1)
+
+    async def check() -> None:
+        with pytest.raises(NetworkError):
+            await FanoutGroups(town.hosts[0], (local, 0)).open()
+
+    town.world.run(check())
+
+
 class Silent(DatagramReceiver):
     def __init__(self) -> None:
         self.heard: list[bytes] = []

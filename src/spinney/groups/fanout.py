@@ -63,8 +63,10 @@ class FanoutGroups(DatagramReceiver):
 
     async def open(self) -> None:
         """Raises `PortTakenError` or `NetworkError`."""
-        if ipaddress.ip_address(self._local[0].partition("%")[0]).is_unspecified:
-            raise NetworkError("a hub needs the address at which the others reach it")
+        own = ipaddress.ip_address(self._local[0].partition("%")[0])
+        if own.is_unspecified or (own.version == 6 and own.is_link_local):
+            # A link-local address means another machine on each interface of the others.
+            raise NetworkError("a hub needs the one address at which all others reach it")
         self._datagrams = await self.host.open_datagrams(
             self,
             self._local,
