@@ -28,12 +28,21 @@ def laboratory() -> None:
 class Machine:
     """A `member.py` on one host of the laboratory."""
 
-    def __init__(self, lan: Lan, host: int, *, six: bool = False, plain: bool = False) -> None:
+    def __init__(
+        self,
+        lan: Lan,
+        host: int,
+        *,
+        six: bool = False,
+        plain: bool = False,
+        inside: bool = False,
+    ) -> None:
+        words = [word for word, on in (("six", six), ("inside", inside)) if on]
         environment = dict(os.environ, SPINNEY_PLAIN_IO="1" if plain else "0")
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         self.process: subprocess.Popen[str] = lan.start(
             host,
-            [sys.executable, str(MEMBER), *(["six"] if six else [])],
+            [sys.executable, str(MEMBER), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

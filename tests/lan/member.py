@@ -47,9 +47,10 @@ class Ear(GroupReceiver):
 
 
 class Program:
-    def __init__(self, six: bool) -> None:
+    def __init__(self, words: list[str]) -> None:
         self.host = LiveHost()
-        self.groups = IpGroups(self.host, six=six)
+        hops = 0 if "inside" in words else 1
+        self.groups = IpGroups(self.host, six="six" in words, hops=hops)
         self.rooms: dict[str, tuple[IpGroup, Ear]] = {}
 
     async def join(self, name: str, address: str, send_only: bool = False) -> dict[str, Any]:
@@ -119,7 +120,7 @@ class Program:
 
 
 async def main() -> None:
-    program = Program("six" in sys.argv[1:])
+    program = Program(sys.argv[1:])
     loop = asyncio.get_running_loop()
     print("{}", flush=True)
     while line := await loop.run_in_executor(None, sys.stdin.readline):

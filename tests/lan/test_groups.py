@@ -185,6 +185,18 @@ def test_21_groups_where_the_system_allows_20_a_socket(six: bool) -> None:
             whole(members[1].ask("wait", name=f"room {n}", distinct=20), 20)
 
 
+@pytest.mark.parametrize("six", [False, True], ids=["ip4", "ip6"])
+def test_without_hops_nothing_leaves_the_machine(six: bool) -> None:
+    with Lan(1) as lan:
+        members = machines(lan, 0, 0, six=six, inside=True)
+        meet(members)
+        before = lan.counters(0)["tx_packets"]
+        members[0].ask("burst", name="room", first=0, count=500)
+        members[0].ask("send", name="room", first=500, count=500)
+        whole(members[1].ask("wait", name="room", distinct=1_000), 1_000)
+        assert lan.counters(0)["tx_packets"] - before < 20
+
+
 def test_a_cable_that_is_pulled_and_an_interface_that_is_switched_off() -> None:
     with Lan(2) as lan:
         members = machines(lan, 0, 1)
