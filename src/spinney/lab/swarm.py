@@ -116,4 +116,13 @@ EXPERIMENT = Experiment(
     plot=Plot(x="freeloaders", y="ratio", by="ration", title="Last contributor / fluid bound"),
     source="lectures: BitTorrent; BEP 3, 16",
     seeds=5,
+    bounds={
+        "peers": (1, 5000),
+        "size_kib": (1, 1 << 20),
+        "piece_kib": (16, 1 << 14),
+        "up_kb_per_s": (1, 1e7),
+        "seed_up_kb_per_s": (1, 1e7),
+        "connections": (2, 5000),
+        "freeloaders": (0.0, 0.9),
+    },
 )
