@@ -147,7 +147,7 @@ def test_two_trackers_do_not_share_a_state(tmp_path: Path) -> None:
     async def scenario(host: LiveHost) -> None:
         path = str(tmp_path / "state")
         tracker = await open_tracker(host, state_path=path)
-        with pytest.raises(StorageError, match="another tracker.*--state"):
+        with pytest.raises(StorageError, match=r"another tracker.*--state"):
             await open_tracker(host, state_path=path)
         await tracker.close()
         await (await open_tracker(host, state_path=path)).close()
