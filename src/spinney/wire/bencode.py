@@ -46,10 +46,10 @@ class Limits:
 
 WIRE = Limits()
 """For messages: a full extension message (1 MiB) holds fewer tokens than this in any use."""
-FILE = Limits(tokens=1_000_000)
-"""For torrents of 10 MB, as libtorrent.  A file takes about 7 tokens in version 1, 8 in version
-2 with 2 for its piece layer, 26 in a hybrid with padding: 10 MB hold 100,000 files of either
-version, or 35,000 of a hybrid.  The worst 10 MB cost a second and 100 MiB."""
+FILE = Limits(tokens=1_100_000)
+"""For torrents of 10 MB, as libtorrent.  A file counts 10 in version 2 (a container counts as a
+value and as itself), 2 more for a piece layer, and less in version 1: 100,000 files of either
+version fit, and of a hybrid with padding what 10 MB hold.  The worst input costs a second."""
 
 _PREFIXES = tuple(b"%d:" % length for length in range(512))
 """`bytes % int` costs more than an index, and nearly all strings are short."""
