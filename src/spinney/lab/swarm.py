@@ -47,9 +47,9 @@ def run(trial: Trial) -> Iterator[Row]:
             await member.start()
         began = world.loop.time()
         everybody = [seed, *peers]
-        for peer in peers:
-            others = [other for other in everybody if other is not peer]
-            peer.knows(rng.sample(others, min(trial["connections"] // 2, len(others))))
+        for member in everybody:  # as a tracker tells it: the seed hears of peers, too
+            others = [other for other in everybody if other is not member]
+            member.knows(rng.sample(others, min(trial["connections"] // 2, len(others))))
         async with asyncio.timeout(LIMIT_S):
             for peer in peers:
                 await peer.done.wait()
