@@ -17,16 +17,24 @@ from spinney.cli.options import SIZE, finding, networking, talking
 @click.argument("path")
 @finding
 @networking
-@click.option("--torrent", metavar="FILE", help="Serve PATH under this descriptor (checked first).")
-@click.option("--torrent-out", metavar="FILE", help="Write the descriptor here [NAME.torrent].")
+@click.option("--torrent", metavar="FILE", help="Serve PATH under this .torrent (checked first).")
+@click.option("--torrent-out", metavar="FILE", help="Write the .torrent here [NAME.torrent].")
 @click.option(
-    "--format", "format_", type=click.Choice(["v1", "v2", "hybrid"]), help="Of the descriptor [v1]."
+    "--format",
+    "format_",
+    type=click.Choice(["v1", "v2", "hybrid"]),
+    help="Version of the .torrent [v1].",
 )
-@click.option("--piece-length", type=SIZE, help="256k, 1M: a power of two [from the size].")
-@click.option("--comment", help="Words to go with it.")
-@click.option("--private", is_flag=True, help="Only through its trackers, announced nowhere else.")
+@click.option("--piece-length", type=SIZE, help="A power of two: 256k, 1M [from the size].")
+@click.option("--comment", help="Words to put into the .torrent.")
 @click.option(
-    "--until-complete", type=click.IntRange(1), metavar="N", help="Stop at N whole copies."
+    "--private", is_flag=True, help="Peers come from its trackers only; announced nowhere else."
+)
+@click.option(
+    "--until-complete",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Stop when N others have all of it.",
 )
 @talking
 def command(path: str, **options: Any) -> int:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from spinney.cli.options import spoken
+
 MOST_FILES = 200
 """Files listed for people; `--json` lists all."""
 
@@ -17,18 +19,20 @@ MOST_FILES = 200
     epilog="Example:  spinney show image.torrent",
 )
 @click.argument("link")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--all", "all_files", is_flag=True, help="List every file, however many.")
-def command(link: str, as_json: bool, all_files: bool) -> int:
+@spoken("Print all facts as one JSON object.", "Print nothing: only whether it can be read.")
+def command(link: str, all_files: bool, **options: Any) -> int:
     """Show what LINK says: a .torrent file, the URL of one, or a magnet link."""
     import asyncio
 
+    from spinney.cli.running import set_up_logging
     from spinney.peer import look
 
+    set_up_logging(options["verbose"], options["log_file"])
     facts = asyncio.run(look(link))
-    if as_json:
+    if options["as_json"]:
         click.echo(json.dumps(facts, ensure_ascii=True))
-    else:
+    elif not options["quiet"]:
         for line in describe(facts, None if all_files else MOST_FILES):
             click.echo(line)
     return 0

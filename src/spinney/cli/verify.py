@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from spinney.cli.options import spoken
+
 
 @click.command(
     name="verify",
@@ -15,15 +17,18 @@ import click
 )
 @click.argument("torrent")
 @click.argument("path", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@click.option("-q", "--quiet", is_flag=True, help="Only the exit code.")
-def command(torrent: str, path: str | None, as_json: bool, quiet: bool) -> int:
+@spoken("Print the report as one JSON object.", "Print nothing: the exit code tells.")
+def command(torrent: str, path: str | None, **options: Any) -> int:
     """Check the files at PATH against TORRENT, piece by piece.
 
     PATH is the file, its folder, or the folder that it was fetched into [the working folder].
     """
     from spinney.cli.reporter import ForPeople
+    from spinney.cli.running import set_up_logging
     from spinney.peer import verify
+
+    as_json, quiet = options["as_json"], options["quiet"]
+    set_up_logging(options["verbose"], options["log_file"])
 
     async def work() -> dict[str, Any]:
         reporter = ForPeople(quiet=quiet or as_json)

@@ -22,6 +22,7 @@ from spinney.errors import (
     UsageError,
 )
 from spinney.net.host import Host
+from spinney.peer.layering import require_layers
 from spinney.peer.locating import locate
 from spinney.peer.opening import open_link, parse_torrent
 
@@ -71,7 +72,7 @@ async def describe_for_sharing(
         opened = await open_link(host, given)
         if opened.descriptor is None:
             raise UsageError(f"{given} is no .torrent: a magnet link does not list pieces")
-        descriptor = opened.descriptor
+        descriptor = require_layers(opened.descriptor, given)
         paths = await host.work(locate, host.storage, descriptor, path)
         sink = SharedFiles(host.storage, descriptor, paths)
         return Made(descriptor, sink, given, hashed=False)

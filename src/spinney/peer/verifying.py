@@ -13,6 +13,7 @@ from spinney.content.layout import Layout
 from spinney.content.pieces import Bitfield
 from spinney.errors import NotFoundError, UsageError
 from spinney.net.host import Host
+from spinney.peer.layering import require_layers
 from spinney.peer.local import given_or_live
 from spinney.peer.locating import locate
 from spinney.peer.opening import open_link
@@ -42,6 +43,7 @@ async def verify(
         descriptor = (await open_link(machine, fspath(torrent))).descriptor
         if descriptor is None:
             raise UsageError("verify needs the .torrent itself: a magnet link lists no pieces")
+        require_layers(descriptor, fspath(torrent))
         check = _Check(machine, descriptor, fspath(path or "."))
         await machine.work(check.look)
         return check.report(await check.run(on_preparing))
