@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from spinney.bittorrent.chatter import CHATTER_LIMIT, CRUMB_BYTES, DEAR, METADATA_SERVED_BYTES
@@ -39,6 +38,7 @@ from spinney.bittorrent.messages import (
     Choke,
     Extended,
     Handshake,
+    Hashes,
     HashReject,
     HashRequest,
     HaveAll,
@@ -361,9 +361,8 @@ class Peer:
         if self.uploader.cancel(row) and self.fast:
             self.connection.send(encode(RejectRequest(*row)))
 
-    def _hash_request(self, message: HashRequest) -> None:
-        """Piece layers are not served yet; who asks is told so at once."""
-        self.connection.send(encode(HashReject(*astuple(message))))
+    def _hashes(self, message: HashRequest | Hashes | HashReject) -> None:
+        self._swarm.describing.hash_message(self, message)
 
     def _extended(self, message: Extended) -> None:
         if not self.extended:
@@ -393,7 +392,7 @@ class Peer:
     def _metadata(self, payload: bytes) -> None:
         message = decode_metadata(payload)
         if message.kind != REQUEST:
-            self._swarm.metadata_came(self, message)
+            self._swarm.describing.metadata_came(self, message)
             return
         kind = self.ids.get(METADATA, 0)
         if not kind:
@@ -493,5 +492,7 @@ _HANDLERS: dict[type[Any], Callable[[Peer, Any], None]] = {
     RejectRequest: Peer._reject,
     Cancel: Peer._cancel,
     Extended: Peer._extended,
-    HashRequest: Peer._hash_request,
+    HashRequest: Peer._hashes,
+    Hashes: Peer._hashes,
+    HashReject: Peer._hashes,
 }

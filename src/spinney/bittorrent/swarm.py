@@ -1,6 +1,7 @@
 """`Swarm`: one torrent among its peers.
 
 .metadata()                  waits for the info dictionary (BEP 9), verified
+.describing.layers(made)     waits for its piece layers (BEP 52), proven
 .begin(transfer, info)       from now on fetches and serves
 .found(addresses, source)    addresses of peers, from any `PeerSource`
 .status()                    `SwarmStatus` for people
@@ -17,9 +18,9 @@ from typing import TYPE_CHECKING
 from spinney.bittorrent.announcing import Announcing, PeerSource
 from spinney.bittorrent.choking import Choking
 from spinney.bittorrent.connection import Connection
-from spinney.bittorrent.extensions import METADATA, ExtensionHandshake
+from spinney.bittorrent.describing import Describing
+from spinney.bittorrent.extensions import ExtensionHandshake
 from spinney.bittorrent.messages import BLOCK_BYTES, Handshake
-from spinney.bittorrent.metadata import DATA, REJECT, MetadataFetch, MetadataMessage, matches
 from spinney.bittorrent.meter import Meter
 from spinney.bittorrent.peer import Peer
 from spinney.bittorrent.peers import Candidates
@@ -27,7 +28,7 @@ from spinney.bittorrent.pex import FLAG_REACHABLE, FLAG_SEED, PeerExchange
 from spinney.bittorrent.roster import keep_new, no_place, weakest
 from spinney.bittorrent.seeding import Ration
 from spinney.bittorrent.status import SwarmNode, SwarmStatus
-from spinney.errors import DescriptorError, SpinneyError, StorageError, TransferError
+from spinney.errors import SpinneyError, StorageError
 from spinney.net.address import is_loopback
 from spinney.net.host import Address
 from spinney.net.limits import Limit
@@ -95,8 +96,7 @@ class Swarm:
         self._closed = False
         self._warnings: deque[str] = deque(maxlen=WARNINGS_KEPT)
         self._finished: dict[bytes, None] = {}
-        self._fetch: MetadataFetch | None = MetadataFetch(infohashes)
-        self._described = asyncio.Event()
+        self.describing = Describing(self)
         self._choking = Choking(
             lambda: self.peers.values(),
             up,
@@ -123,21 +123,15 @@ class Swarm:
 
     async def metadata(self) -> bytes:
         """The exact bytes of the info dictionary.  Raises `TransferError` if closed first."""
-        await self._described.wait()
-        if self.info_bytes is None:
-            raise TransferError("the transfer was closed before its description was found")
-        return self.info_bytes
+        return await self.describing.metadata()
 
     def begin(self, transfer: TransferLike, info_bytes: bytes) -> None:
         """From now on fetches and serves.  `DescriptorError` if these are not our bytes."""
         assert self.transfer is None, "a swarm begins once"
-        if not matches(info_bytes, self.infohashes):
-            raise DescriptorError("the info dictionary does not have this infohash", "infohash")
-        self.info_bytes = info_bytes
-        self._fetch = None
-        self._described.set()
+        self.describing.take_info(info_bytes)
         self.transfer = transfer
         descriptor = transfer.descriptor
+        self.describing.serve(descriptor)
         count = self.piece_count = descriptor.piece_count
         self.space_bytes = 0
         if count:
@@ -179,7 +173,7 @@ class Swarm:
         if self._closed:
             return
         self._closed = True
-        self._described.set()
+        self.describing.close()
         for task in self._tasks:
             task.cancel()
         connections = [peer.connection for peer in self.peers.values()]
@@ -288,7 +282,7 @@ class Swarm:
             if self.exchanging:
                 self._exchange(peer, now, here)
         self._choking.tick(now, self._up_meter.rate_bytes_per_s(now))
-        self._ask_metadata(now)
+        self.describing.tick(now)
         self._dial()
 
     def _own(self) -> list[Address]:
@@ -354,9 +348,7 @@ class Swarm:
         if peer.listens_at is not None and not peer.connection.outgoing:
             self.candidates.found([peer.listens_at], "incoming")
             self.candidates.dialling(peer.listens_at)
-        if self._fetch is not None and row.metadata_bytes and row.ids.get(METADATA):
-            self._fetch.joined(peer.key, row.metadata_bytes)
-            self._ask_metadata(now)
+        self.describing.introduced(peer, row)
         if self.exchanging:
             here = [
                 (other.listens_at, _flags(other))
@@ -433,30 +425,6 @@ class Swarm:
     def _exchange(self, peer: Peer, now: float, here: list[tuple[Address, int]]) -> None:
         peer.exchange(now, [row for row in here if row[0] != peer.listens_at])
 
-    def metadata_came(self, peer: Peer, message: MetadataMessage) -> None:
-        """Raises `WireError` if the piece has a wrong length."""
-        fetch = self._fetch
-        if fetch is None:
-            return
-        if message.kind == DATA:
-            fetch.received(peer.key, message.piece, message.data)
-        elif message.kind == REJECT:
-            fetch.rejected(peer.key, message.piece)
-        for key in fetch.liars:
-            if key in self.peers:
-                self.ban(self.peers[key], "sent a false description")
-        fetch.liars.clear()
-        if fetch.info_bytes is not None:
-            self.info_bytes, self._fetch = fetch.info_bytes, None
-            self._described.set()
-        else:
-            self._ask_metadata(self._loop.time())
-
-    def _ask_metadata(self, now: float) -> None:
-        if self._fetch is not None:
-            for key, piece in self._fetch.requests(now):
-                self.peers[key].ask_metadata(piece)
-
     def ban(self, peer: Peer, reason: str) -> None:
         """It lied: its connections end, and its address is not dialled again."""
         host = peer.connection.remote[0]
@@ -479,8 +447,7 @@ class Swarm:
     def peer_left(self, peer: Peer, reason: str) -> None:
         now = self._loop.time()
         self.peers.pop(peer.key, None)
-        if self._fetch is not None:
-            self._fetch.left(peer.key)
+        self.describing.left(peer.key)
         if self.ration is not None:
             self.ration.left(peer.key)
         if peer.listens_at is not None:

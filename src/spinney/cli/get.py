@@ -48,8 +48,12 @@ def command(link: str, **options: Any) -> int:
 def get_link(link: str, options: dict[str, Any]) -> int:
     from spinney.cli.reporter import Reporter, make_reporter
     from spinney.cli.running import run_verb, set_up_logging
+    from spinney.cli.stdstreams import closed_at_start
     from spinney.cli.wishes import settings, transfer_options
+    from spinney.errors import UsageError
 
+    if options["output"] == "-" and "stdout" in closed_at_start:
+        raise UsageError("-o - writes to standard output, and that is closed")
     set_up_logging(options["verbose"], options["log_file"])
     reporter = make_reporter(
         as_json=options["as_json"],

@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import IO, Any, Protocol
 
 from spinney.cli import words
+from spinney.cli.lines import Lines
+from spinney.cli.stdstreams import drop_output
 from spinney.events import Done, Error, Event, Progress, Ready, Warning
 
 
@@ -29,12 +31,16 @@ class Reporter(Protocol):
     def preparing(self, done: int, total: int) -> None:
         """Bytes hashed or checked before the transfer is ready."""
 
+    @property
+    def lost(self) -> OSError | None:
+        """What kept something from being written."""
+
 
 class JsonLines:
     """`--json`: every event is one line, flushed at once."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+        self._lines = Lines(stream)
         self.failed = False
         """An `error` event was printed."""
         self.on_stderr = stream is sys.stderr
@@ -43,15 +49,22 @@ class JsonLines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        return None
+        self.finish()
+
+    def finish(self) -> None:
+        """Waits for the reader, within reason."""
+        self._lines.finish()
+
+    @property
+    def lost(self) -> OSError | None:
+        return self._lines.lost
 
     def heard(self, event: Event) -> None:
         self.failed = self.failed or isinstance(event, Error)
-        self.line(event.as_json())
+        self.line(event.as_json(), droppable=isinstance(event, Progress))
 
-    def line(self, row: dict[str, Any]) -> None:
-        self._stream.write(json.dumps(row, ensure_ascii=True) + "\n")
-        self._stream.flush()
+    def line(self, row: dict[str, Any], *, droppable: bool = False) -> None:
+        self._lines.put(json.dumps(row, ensure_ascii=True), droppable=droppable)
 
     def preparing(self, done: int, total: int) -> None:
         return None
@@ -64,6 +77,7 @@ class ForPeople:
         self, *, quiet: bool = False, results: bool = True, live: bool | None = None
     ) -> None:
         """`results`: stdout may hold them (not with `-o -`).  `live`: a progress line."""
+        self.lost: OSError | None = None
         self._quiet = quiet
         self._results = results and not quiet
         self._brief = not sys.stdout.isatty()
@@ -82,7 +96,11 @@ class ForPeople:
     def say(self, text: str) -> None:
         if self._results:
             self._clear()
-            print(text, flush=True)
+            try:
+                print(text, flush=True)
+            except OSError as error:
+                self.lost = self.lost or error
+                drop_output()
 
     def complain(self, text: str) -> None:
         self._clear()

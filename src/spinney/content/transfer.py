@@ -189,9 +189,9 @@ class Transfer:
         """The disk failed: nothing more is asked for or taken; what is verified stays."""
         if self.failure is None:
             if isinstance(error, DiskFullError):
+                kept = "" if self.sink.in_order else "; what is verified is kept"
                 error = DiskFullError(
-                    f"the disk is full ({error}): make room, then run the same command again; "
-                    "what is verified is kept"
+                    f"the disk is full ({error}): make room, then run the same command again{kept}"
                 )
             self.failure = error
             self.running = False
