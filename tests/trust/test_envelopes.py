@@ -25,13 +25,14 @@ def test_rfc_8032_first_vector() -> None:
     assert (
         keys.sign(b"").hex().startswith("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065")
     )
-    assert keys.peer_id == peer_id_of(keys.public)
-    assert len(keys.peer_id) == 20
+    assert keys.peer == peer_id_of(keys.public)
+    assert len(keys.peer) == 20
 
 
 def test_a_signature_holds_for_these_bytes_and_this_key() -> None:
     signature = KEYS.sign(b"said")
-    assert KEYS.verify(KEYS.public, signature, b"said")
+    assert KEYS.verify(KEYS.peer, KEYS.public, b"said", signature)
+    assert not KEYS.verify(bytes(20), KEYS.public, b"said", signature)
     assert not verify(KEYS.public, signature, b"not said")
     assert not verify(Keys(bytes(32)).public, signature, b"said")
     assert not verify(b"no key", signature, b"said")
@@ -80,7 +81,7 @@ def test_an_envelope_comes_back_as_it_was() -> None:
     said = parse(data)
     assert (said.file, said.public, said.sequence) == (FILE, KEYS.public, 7)
     assert said.message == {b"t": b"hello"}
-    assert said.peer_id == KEYS.peer_id
+    assert said.peer_id == KEYS.peer
     assert said.verified()
 
 

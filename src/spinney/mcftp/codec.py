@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 from spinney.errors import WireError
 from spinney.mcftp import messages as m
 from spinney.mcftp.stream import Stream
-from spinney.trust.envelope import MESSAGE_BYTES_MAX
 from spinney.trust.keys import PEER_ID_BYTES
 from spinney.trust.seal import KEY_BYTES, OVERHEAD_BYTES
 from spinney.wire import bencode
@@ -234,7 +233,13 @@ def _election_row(said: Any) -> Table:
 
 _Read: TypeAlias = Callable[[Table], m.Message]
 _CODECS: tuple[tuple[bytes, type, set[bytes], _Read, Callable[[Any], Table]], ...] = (
-    (b"hello", m.Hello, {b"o"}, lambda t: m.Hello(_number(t, b"o", 65_535)), lambda s: {b"o": s.port}),
+    (
+        b"hello",
+        m.Hello,
+        {b"o"},
+        lambda t: m.Hello(_number(t, b"o", 65_535)),
+        lambda s: {b"o": s.port},
+    ),
     (
         b"alive",
         m.KeepAlive,
@@ -415,5 +420,3 @@ def join(rows: list[tuple[Stream, ...]]) -> tuple[Stream, ...]:
             runs = stream.blocks if before is None else (*before.blocks, *stream.blocks)
             found[stream.number] = _with_runs(stream, runs)
     return tuple(found.values())
-
-

@@ -1,7 +1,7 @@
 """Ed25519 keys, one pair per file and peer: no identity across files.
 
     keys = Keys(host.entropy(32))
-    keys.peer_id                      # 20 bytes: the first of SHA-256(public key)
+    keys.peer                         # 20 bytes: the first of SHA-256(public key)
     verify(keys.public, keys.sign(data), data)
 
 `cryptography` is imported when the first key is made: it is large, and most commands of a
@@ -38,18 +38,18 @@ class Keys:
         """Secret.  Kept only so that who restarts can be who he was."""
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = self._private.public_key().public_bytes_raw()
-        self.peer_id = peer_id_of(self.public)
+        self.peer = peer_id_of(self.public)
 
     def __repr__(self) -> str:
-        return f"<Keys {self.peer_id.hex()[:8]}>"
+        return f"<Keys {self.peer.hex()[:8]}>"
 
     def sign(self, data: bytes) -> bytes:
         """64 bytes; the same for the same data."""
         return self._private.sign(data)
 
-    def verify(self, public: bytes, signature: bytes, data: bytes) -> bool:
-        """`verify`, for who was handed keys to sign and to check with."""
-        return verify(public, signature, data)
+    def verify(self, peer: bytes, public: bytes, data: bytes, signature: bytes) -> bool:
+        """Is `public` the key of `peer`, and did its holder sign this?"""
+        return peer_id_of(public) == peer and verify(public, signature, data)
 
 
 @lru_cache(maxsize=VERIFIED_KEPT)
