@@ -124,7 +124,8 @@ class LanDirectory(GroupReceiver):
         return None
 
     async def claim(self, key: bytes, value: bytes, seconds: float = CLAIM_S) -> bool:
-        assert len(key) <= KEY_BYTES_MAX and len(value) <= VALUE_BYTES_MAX
+        assert len(key) <= KEY_BYTES_MAX
+        assert len(value) <= VALUE_BYTES_MAX
         known = self._known(key)
         if known is not None and known.value != value:
             return False
@@ -132,6 +133,9 @@ class LanDirectory(GroupReceiver):
             return False
         own = self._own[key] = _Own(key, value, self._host.time() + seconds)
         self._lost.pop(key, None)
+        if known is not None:
+            own.sure = True  # we hold up what somebody else claimed: nobody needs be asked
+            return True
         for _ in range(PROBES):
             self._tell(own)
             await asyncio.sleep(PROBE_S * self._host.rng.uniform(0.8, 1.2))
