@@ -373,4 +373,3 @@ class Election:
     def _commit(self) -> None:
         if self.proposed is not None and len(self._accepted) >= self.electorate.majority:
             self.electorate, self.proposed = self.proposed, None
-

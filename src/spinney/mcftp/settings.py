@@ -65,5 +65,3 @@ class Settings:
     """What the line is known to give; 0: not known."""
     interested: bool = True
     """False for who only shares and counts as no receiver."""
-
-
