@@ -230,12 +230,13 @@ class Crowd:
 
     def send(self, sender: int, said: m.Message) -> None:
         for number in range(len(self.peers)):
-            if number != sender and self.rng.random() >= self.loss:
-                if (number in self.cut) == (sender in self.cut):
-                    self.count += 1
-                    delay = self.rng.uniform(0.001, 0.05)
-                    self.queue.append((self.now + delay, self.count, number, said))
-                    self.senders[self.count] = sender
+            if number == sender or self.rng.random() < self.loss:
+                continue
+            if (number in self.cut) == (sender in self.cut):
+                self.count += 1
+                delay = self.rng.uniform(0.001, 0.05)
+                self.queue.append((self.now + delay, self.count, number, said))
+                self.senders[self.count] = sender
 
     senders: dict[int, int]
 

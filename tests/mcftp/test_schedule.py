@@ -82,6 +82,8 @@ def test_what_a_late_one_missed_comes_from_those_that_have_sent_nothing() -> Non
     holders[1] = Holder(peer(1), ALL & ~0xF)
     shares = plan(missed, holders)
     assert {share.peer: share.block_count for share in shares} == {peer(1): 96, peer(0): 4}
+    (share,) = plan(missed & ~0xF, holders)
+    assert share.peer == peer(1)
 
 
 def test_a_slow_line_gets_less() -> None:

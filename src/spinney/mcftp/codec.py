@@ -6,7 +6,8 @@ raises `WireError`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from spinney.errors import WireError
@@ -25,7 +26,7 @@ BOX_BYTES_MAX = 900
 PUBLISHED_BYTES_MAX = 900
 PUBLISHED_PAGES_MAX = 4_096
 """3.6 MB of signed checksums: 230,000 chunks."""
-RUNS_BYTES_MAX = 540
+RUNS_BYTES_MAX = 470
 """Of one page; the head of a keep-alive with two full electorates takes the rest."""
 
 _STATUS_LIMITS = bencode.Limits(depth=4, tokens=64, length_bytes=BOX_BYTES_MAX)
@@ -103,7 +104,7 @@ def _stream(value: object) -> Stream:
         raise WireError("no stream")
     row = dict(zip((b"n", b"a", b"s", b"i", b"v"), value[:5], strict=True))
     flat = value[5]
-    if type(flat) is not list or len(flat) % 2 or not flat:
+    if type(flat) is not list or len(flat) % 2:
         raise WireError("no blocks of a stream")
     runs = []
     for first, count in zip(flat[::2], flat[1::2], strict=True):
@@ -335,6 +336,7 @@ def encode_status(status: m.Status) -> bytes:
             b"o": status.port,
             b"a": status.uptime_s,
             b"l": status.loss_permille,
+            b"r": int(status.receives),
             b"s": int(status.sends),
             b"g": int(status.leads),
         }
@@ -344,7 +346,7 @@ def encode_status(status: m.Status) -> bytes:
 def decode_status(data: bytes) -> m.Status:
     """Raises `WireError`."""
     table = bencode.decode(data, limits=_STATUS_LIMITS)
-    if type(table) is not dict or len(table) != 13:
+    if type(table) is not dict or len(table) != 14:
         raise WireError("no status")
     first = _number(table, b"f", m.BLOCKS_MAX)
     count = _number(table, b"z", m.STATUS_BITS_MAX)
@@ -363,6 +365,7 @@ def decode_status(data: bytes) -> m.Status:
         port=_number(table, b"o", 65_535),
         uptime_s=_number(table, b"a"),
         loss_permille=_number(table, b"l", 1_000),
+        receives=_flag(table, b"r"),
         sends=_flag(table, b"s"),
         leads=_flag(table, b"g"),
     )
@@ -373,42 +376,32 @@ def pages(streams: tuple[Stream, ...]) -> list[tuple[Stream, ...]]:
 
     Runs beyond the last page are left out: a later schedule brings them.
     """
-    rows: list[tuple[Stream, ...]] = []
-    page: list[Stream] = []
+    rows: list[list[Stream]] = [[]]
     free = RUNS_BYTES_MAX
-    for number, head, run in _pieces_of(streams):
-        cost = len(bencode.encode(list(run))) - 2
-        if not page or page[-1].number != number:
-            cost += len(bencode.encode(_stream_row(head))) - len(bencode.encode(list(run))) + 2
-        if cost > free and page:
-            rows.append(tuple(page))
-            page, free = [], RUNS_BYTES_MAX
-            cost = len(bencode.encode(_stream_row(head)))
-        if page and page[-1].number == number:
-            last = page[-1]
-            page[-1] = _with_runs(last, (*last.blocks, run))
-        else:
-            page.append(_with_runs(head, (run,)))
-        free -= cost
-    rows.append(tuple(page))
-    return rows[: m.PAGES_MAX]
-
-
-def _with_runs(stream: Stream, runs: tuple[tuple[int, int], ...]) -> Stream:
-    return Stream(
-        stream.number,
-        stream.address,
-        stream.sender,
-        stream.sender_number,
-        stream.rate_bytes_per_s,
-        runs,
-    )
-
-
-def _pieces_of(streams: tuple[Stream, ...]) -> Iterator[tuple[int, Stream, tuple[int, int]]]:
     for stream in streams:
-        for run in stream.blocks:
-            yield stream.number, _with_runs(stream, (run,)), run
+        begun = False
+        for run in stream.blocks or (None,):
+            runs = () if run is None else (run,)
+            cost = _cost(runs) if begun else _cost(runs) + _HEAD_BYTES
+            if cost > free:
+                rows.append([])
+                free, begun = RUNS_BYTES_MAX, False
+                cost = _cost(runs) + _HEAD_BYTES
+            if begun:
+                rows[-1][-1] = replace(stream, blocks=(*rows[-1][-1].blocks, *runs))
+            else:
+                rows[-1].append(replace(stream, blocks=runs))
+                begun = True
+            free -= cost
+    return [tuple(row) for row in rows[: m.PAGES_MAX]]
+
+
+_HEAD_BYTES = 8 + 6 + (3 + ADDRESS_BYTES_MAX) + (3 + PEER_ID_BYTES) + 6 + 22
+"""Of a stream without its runs, at most."""
+
+
+def _cost(runs: tuple[tuple[int, int], ...]) -> int:
+    return sum(len(b"i%de" % number) for run in runs for number in run)
 
 
 def join(rows: list[tuple[Stream, ...]]) -> tuple[Stream, ...]:
@@ -418,5 +411,5 @@ def join(rows: list[tuple[Stream, ...]]) -> tuple[Stream, ...]:
         for stream in page:
             before = found.get(stream.number)
             runs = stream.blocks if before is None else (*before.blocks, *stream.blocks)
-            found[stream.number] = _with_runs(stream, runs)
+            found[stream.number] = replace(stream, blocks=runs)
     return tuple(found.values())

@@ -365,10 +365,10 @@ class Election:
     def _hear_accept(self, sender: bytes, said: Accept) -> None:
         if self.role != "leader" or self.proposed is None or sender not in self.electorate.peers:
             return
-        if (said.reign, said.term) == (self.reign, self.leader_term):
-            if said.version == self.proposed.version:
-                self._accepted[sender] = None
-                self._commit()
+        wanted = (self.reign, self.leader_term, self.proposed.version)
+        if (said.reign, said.term, said.version) == wanted:
+            self._accepted[sender] = None
+            self._commit()
 
     def _commit(self) -> None:
         if self.proposed is not None and len(self._accepted) >= self.electorate.majority:

@@ -103,8 +103,9 @@ class Status:
 
     `number`: of the request that it answers, 0 for none.  `first`, `count`, `held`: the blocks
     from `first` on, one bit each, the most significant first (`count` 0: see `complete`).
-    `have_blocks`: in all.  `sends`: is willing to send.  `leads`: is willing to lead.
-    `loss_permille`: of what was sent to it.
+    `have_blocks`: in all.  `down_bytes_per_s`: what came lately.  `loss_permille`: of what was
+    sent to it.  `receives`: came to get it, and not only to share.  `sends`, `leads`: is willing
+    to.
     """
 
     number: int
@@ -118,6 +119,7 @@ class Status:
     port: int
     uptime_s: int
     loss_permille: int
+    receives: bool
     sends: bool
     leads: bool
 

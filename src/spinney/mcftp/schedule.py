@@ -112,7 +112,9 @@ def assign(
         classes = split
     classes.pop((), None)
     speeds = [_speed(each, rate_bytes_per_s) for each in chosen]
-    loads = [0.0] * len(chosen)
+    # Who has sent more than the others before gets less now.
+    least = min((each.sent_blocks for each in chosen), default=0.0)
+    loads = [each.sent_blocks - least for each in chosen]
     for who in sorted(classes, key=lambda row: (len(row), row)):
         for number, bits in _divide(classes[who], who, loads, speeds):
             shares[chosen[number].peer] |= bits
