@@ -246,9 +246,7 @@ def _number(table: dict[bytes, object], name: bytes, most: int = _LARGEST) -> in
 def decode_mark(data: Buffer) -> tuple[Mark, Signed]:
     """Raises `WireError`.  The signature is not checked here."""
     table, signed = _opened(data, MARK, b"abghiknoprst")
-    states = tuple(
-        BlockState(*row) for row in _unpacked(_STATE, table[b"b"], MAX_STATES, "states")
-    )
+    states = tuple(BlockState(*row) for row in _unpacked(_STATE, table[b"b"], MAX_STATES, "states"))
     if any(each.planned < each.repairs for each in states):
         raise WireError("more repair sent than planned")
     told = table[b"h"]
