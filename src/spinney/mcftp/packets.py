@@ -168,7 +168,7 @@ def encode_mark(prefix: bytes, mark: Mark, keys: Keys) -> bytes:
         _STATE.pack(each.block, each.passes, each.repairs, each.planned) for each in mark.states
     )
     table = {
-        b"a": mark.coming and _packed_runs(mark.coming) or b"",
+        b"a": (mark.coming and _packed_runs(mark.coming)) or b"",
         b"b": states,
         b"g": mark.receivers,
         b"h": b"".join(mark.told),

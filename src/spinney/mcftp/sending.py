@@ -37,6 +37,7 @@ from spinney.groups.group import Group, GroupReceiver, Groups, Sent
 from spinney.mcftp.datasettings import DATA_SETTINGS, DataSettings
 from spinney.mcftp.layout import BlockLayout
 from spinney.mcftp.marking import Marking
+from spinney.mcftp.pacing import Pacer
 from spinney.mcftp.packets import (
     DATA,
     HEADER,
@@ -47,7 +48,6 @@ from spinney.mcftp.packets import (
     decode_need,
     prefix_of,
 )
-from spinney.mcftp.pacing import Pacer
 from spinney.mcftp.planning import Burst, Plan
 from spinney.mcftp.rate import FixedRate, Rate
 from spinney.mcftp.reporters import Reporter
