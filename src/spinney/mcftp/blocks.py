@@ -125,7 +125,7 @@ class BlockBuffer:
             mine = self.origins[symbol] if self.origins is not None else 0
             if self.seen[symbol] and (origin is None or mine == origin):
                 self.seen[symbol] = 0
-                self.missing += 1
+        self.missing = self.seen.count(0)  # what was solved counts as missing again
         for number in list(self.repairs):
             if origin is None or self.repair_origins.get(number, 0) == origin:
                 del self.repairs[number]
