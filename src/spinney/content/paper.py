@@ -249,3 +249,8 @@ def judge(pairs: Mapping[int, bool], chunk_count: int, held: Sequence[int]) -> d
         else:
             verdicts[chunk] = Verdict.DOUBTED
     return verdicts
+
+
+def public_key(seed: bytes) -> bytes:
+    """The public key of a publisher's secret."""
+    return Keys(seed).public
