@@ -175,3 +175,18 @@ RS_VECTORS = [
     "596a3f0c95a6f3c0",
     "b612e3471cb849ed",
 ]
+
+
+def test_what_every_part_lacks_is_added_up() -> None:
+    code = Interleaved(ReedSolomon(2), 3)
+    data = Random(8).randbytes(16 * 30)
+    encoder = code.encoder(data, 16)
+    repairs = {number: encoder.repair(number) for number in range(30, 36)}
+    block = bytearray(data)
+    # Part 0 lost three of which two are mended, part 1 two more than that, part 2 one.
+    lost = [0, 1, 2, 3, 4, 6, 7, 10]
+    for symbol in lost:
+        block[symbol * 16 : symbol * 16 + 16] = bytes(16)
+    assert code.recover(block, 16, lost, repairs) == 1 + 2
+    assert block[32:48] == data[32:48], "part 2 is whole"
+    assert block[:32] == bytes(32)

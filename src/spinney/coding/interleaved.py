@@ -74,7 +74,7 @@ class Interleaved:
                 theirs = {
                     first + (number - count) // parts: data
                     for number, data in repairs.items()
-                    if number >= count and (number - count) % parts == part
+                    if (number - count) % parts == part
                 }
                 within = [symbol // parts for symbol in symbols]
                 lacks = self._code.recover(content, symbol_bytes, within, theirs)
