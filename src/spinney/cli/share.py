@@ -27,6 +27,9 @@ from spinney.cli.options import SIZE, finding, networking, talking
 )
 @click.option("--piece-length", type=SIZE, help="A power of two: 256k, 1M [from the size].")
 @click.option("--comment", help="Words to put into the .torrent.")
+@click.option("--paper", is_flag=True, help="Add the MC-FTP paper's checksums (MD5, slow).")
+@click.option("--sign", is_flag=True, help="Sign them with your key, and name it in the link.")
+@click.option("--key", metavar="FILE", help="The key to sign with [one of yours, made once].")
 @click.option(
     "--private", is_flag=True, help="Peers come from its trackers only; announced nowhere else."
 )
@@ -48,6 +51,7 @@ def share_path(path: str, options: dict[str, Any]) -> int:
     from spinney.cli.wishes import settings, transfer_options
 
     set_up_logging(options["verbose"], options["log_file"])
+    seed = signing_seed(options)
     reporter = make_reporter(as_json=options["as_json"], quiet=options["quiet"])
     is_ready = False
 
@@ -64,6 +68,8 @@ def share_path(path: str, options: dict[str, Any]) -> int:
                 piece_length=options["piece_length"],
                 comment=options["comment"],
                 private=options["private"],
+                paper=options["paper"],
+                signing_seed=seed,
                 until_complete=options["until_complete"],
                 on_event=report.heard,
                 on_preparing=report.preparing,
@@ -74,3 +80,19 @@ def share_path(path: str, options: dict[str, Any]) -> int:
         return 0
 
     return run_verb(work, reporter, ready=lambda: is_ready)
+
+
+def signing_seed(options: dict[str, Any]) -> bytes | None:
+    """The publisher's secret, if something is to be signed; tells the public key."""
+    if not options["sign"] and options["key"] is None:
+        return None
+    if options["torrent"] is not None:
+        from spinney.errors import UsageError
+
+        raise UsageError("--sign makes a new descriptor: it does not go with --torrent")
+    from spinney.cli.signing import publisher_seed
+
+    seed, public = publisher_seed(options["key"])
+    if not options["quiet"]:
+        click.echo(f"signed by {public.hex()}", err=True)
+    return seed

@@ -19,9 +19,10 @@ MOST_FILES = 200
     epilog="Example:  spinney show image.torrent",
 )
 @click.argument("link")
+@click.option("--paper", is_flag=True, help="List the MC-FTP paper's checksums.")
 @click.option("--all", "all_files", is_flag=True, help="List every file, however many.")
 @spoken("Print all facts as one JSON object.", "Print nothing: only whether it can be read.")
-def command(link: str, all_files: bool, **options: Any) -> int:
+def command(link: str, paper: bool, all_files: bool, **options: Any) -> int:
     """Show what LINK says: a .torrent file, the URL of one, or a magnet link."""
     import asyncio
 
@@ -35,7 +36,44 @@ def command(link: str, all_files: bool, **options: Any) -> int:
     elif not options["quiet"]:
         for line in describe(facts, None if all_files else MOST_FILES):
             click.echo(line)
+        for number, checksum in enumerate(checksums(facts) if paper else ()):
+            click.echo(f"{number:>7}  {checksum}")
     return 0
+
+
+def checksums(facts: dict[str, Any]) -> list[str]:
+    from spinney.errors import UsageError
+
+    if not facts.get("paper"):
+        raise UsageError("it has no checksums of the paper: they are made by share --paper")
+    rows: list[str] = facts["paper"]["checksums"]
+    return rows
+
+
+def paper_lines(paper: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the MC-FTP paper adds, as names and values."""
+    from spinney.cli import words
+
+    lists = paper["redundancy"]
+    blocks = lists["blocks"]
+    shared = f"1 for {-blocks} chunks" if blocks < 0 else f"{blocks} a chunk"
+    rows = [
+        ("File ID", f"{paper['file_id']} (MD5)"),
+        (
+            "Chunks",
+            f"{words.count(len(paper['checksums']), 'circular checksum')}; blocks of"
+            f" {words.binary_size(lists['block size'])}, {shared}, of {lists['symbols']} symbols"
+            f" of {lists['symbol size']} bytes, {lists['code']}",
+        ),
+    ]
+    if paper["publisher"]:
+        holds = "the signature holds; whose key it is, a link must say"
+        rows.append(("Publisher", paper["publisher"]))
+        wrong = "WRONG: these checksums were not signed by it"
+        rows.append(
+            ("Signature", f"unverified: {holds}" if paper["signature"] != "wrong" else wrong)
+        )
+    return rows
 
 
 def describe(facts: dict[str, Any], most_files: int | None) -> list[str]:
@@ -71,6 +109,10 @@ def describe(facts: dict[str, Any], most_files: int | None) -> list[str]:
     row("Comment", facts.get("comment"))
     row("Made by", facts.get("created_by"))
     row("Made on", facts.get("creation_date"))
+    if isinstance(facts.get("publisher"), str):
+        row("Publisher", facts["publisher"])
+    for name, value in paper_lines(facts["paper"]) if facts.get("paper") else ():
+        row(name, value)
     row("Link", facts.get("link"))
     files = facts.get("files", [])
     if len(files) > 1:

@@ -25,6 +25,7 @@ from spinney.net.host import Host
 from spinney.peer.layering import require_layers
 from spinney.peer.locating import locate
 from spinney.peer.opening import open_link, parse_torrent
+from spinney.trust.keys import Keys
 
 Preparing = Callable[[int, int], None]
 
@@ -86,6 +87,8 @@ async def describe_for_sharing(
         comment=options.get("comment"),
         created_by=f"Spinney {__version__}",
         creation_date=int(host.wall_time()),
+        paper=bool(options.get("paper")),
+        keys=Keys(seed) if (seed := options.get("signing_seed")) is not None else None,
         progress=on_preparing,
     )
     torrent = await write_torrent(host, made.descriptor, options.get("torrent_out"))
