@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from spinney.net.host import Address, Buffer, Datagram, DatagramOptions, DatagramReceiver, Datagrams
+from spinney.net.live.batches import MESSAGES, Batches, available
 from spinney.net.live.datagram_socket import (
     IP_PKTINFO,
     IPV6_RECVPKTINFO,
@@ -74,7 +75,11 @@ class DrainedDatagrams(DatagramSocket):
                 else (socket.IPPROTO_IP, IP_PKTINFO)
             )
             set_quietly(sock, level, option, 1)
-        if bursts or options.packet_info:
+        self._batches: Batches | None = None
+        if options.bursts and not options.packet_info and available():
+            self._batches = Batches()
+            self._loop.add_reader(sock.fileno(), self._drain_batches)
+        elif bursts or options.packet_info:
             self._buffer = bytearray(RECEIVE_BYTES)
             self._loop.add_reader(sock.fileno(), self._drain_with_control)
         else:
@@ -95,6 +100,31 @@ class DrainedDatagrams(DatagramSocket):
             self._tell(error)
         if batch:
             self._receiver.datagrams_received(batch)
+
+    def _drain_batches(self) -> None:
+        batches, receiver = self._batches, self._receiver
+        assert batches is not None
+        try:
+            for _ in range(BATCH // MESSAGES):
+                lengths = batches.receive(self._sock.fileno())
+                single: list[Datagram] = []
+                for data, segment, remote in batches.runs(lengths):
+                    if not segment:
+                        single.append((bytes(data), remote, 0))
+                        continue
+                    if single:
+                        ready, single = single, []
+                        receiver.datagrams_received(ready)
+                    if not self._closed:
+                        receiver.burst_received(data, segment, remote, 0)
+                    if self._closed:
+                        return
+                if single:
+                    receiver.datagrams_received(single)
+                if self._closed or len(lengths) < MESSAGES:
+                    return
+        except OSError as error:
+            self._tell(error)
 
     def _drain_with_control(self) -> None:
         batch: list[Datagram] = []
