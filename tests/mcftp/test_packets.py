@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.mcftp.stage import PlainKeys
 
 from spinney.errors import WireError
 from spinney.mcftp import packets as p
-from tests.mcftp.stage import PlainKeys
 
 KEYS = PlainKeys("one")
 TAG = b"wooden"
