@@ -77,7 +77,7 @@ class Following(GroupReceiver):
         self._addresses: dict[Address, int] = {}
         """Where this stream's data comes from, with the number that blame goes by."""
         self._confirmed: dict[Address, None] = {}
-        """Where its signed marks came from: once there is one, data comes from nowhere else."""
+        """Where its signed marks came from: data is taken from nowhere else."""
         self._sender: Address | None = None
         self._origin = 0
         self._block = -1
@@ -227,8 +227,7 @@ class Following(GroupReceiver):
         """Data from another address than the last: is it taken?"""
         origin = self._addresses.get(address)
         if origin is None:
-            known = not self._confirmed or address in self._confirmed
-            if not known or len(self._addresses) >= MAX_ADDRESSES:
+            if address not in self._confirmed:
                 self.foreign += 1
                 return False
             origin = self._addresses[address] = self._receiving.origin_of(address)
@@ -269,10 +268,6 @@ class Following(GroupReceiver):
         now = self._host.time()
         if address not in self._confirmed and len(self._confirmed) < MAX_ADDRESSES:
             self._confirmed[address] = None
-            for other in list(self._addresses):
-                if other not in self._confirmed:
-                    del self._addresses[other]
-            self._sender = None
         self._measure(mark, now)
         self._mark, self._mark_at, self._mark_heard = mark, now, self.heard
         if mark.order == order_of(self.stream.blocks):

@@ -37,7 +37,7 @@ from spinney.errors import NetworkError, WireError
 from spinney.groups.group import Group, GroupReceiver, Groups, Sent
 from spinney.mcftp.datasettings import DATA_SETTINGS, DataSettings
 from spinney.mcftp.layout import BlockLayout
-from spinney.mcftp.marking import Marking
+from spinney.mcftp.marking import FIRST_MARKS, Marking
 from spinney.mcftp.pacing import Pacer
 from spinney.mcftp.packets import (
     DATA,
@@ -251,6 +251,8 @@ class Sending(GroupReceiver):
             late_s=settings.late_s,
             catch_up=settings.catch_up,
         )
+        for _ in range(FIRST_MARKS):
+            marking.send(group)
         while True:
             now = host.time()
             if self._rate.bytes_per_s != pacer.rate_bytes_per_s:
