@@ -87,6 +87,8 @@ class Following(GroupReceiver):
         self._mark_heard = 0
         self._measured = False
         self._timer: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        """Until when others' and our own reports are believed, if nothing is heard."""
         self._closed = False
         if not stream.blocks:
             self.position = 0  # nothing in order: whatever is lacking may be asked for
@@ -303,6 +305,9 @@ class Following(GroupReceiver):
 
     def arm(self) -> None:
         """Something may be lacking: looks after a while, drawn by chance."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         if self._timer is None and not self._closed:
             most = self._settings.backoff * self.round_trip_s
             delay = self._settings.settle_s + backoff_s(most, self.receivers, self._host.rng)
@@ -332,11 +337,7 @@ class Following(GroupReceiver):
             waits = [self.needs.waits_until(block, lack, now) for block, lack in lacking]
             until = min((each for each in waits if each), default=now + self._settings.hope_s)
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(0.001, until - now), self._again)
-
-    def _again(self) -> None:
-        self._timer = None
-        self.arm()
+            self._patience = loop.call_later(max(0.001, until - now), self.arm)
 
     # -- life ---------------------------------------------------------------------------
 
@@ -352,6 +353,8 @@ class Following(GroupReceiver):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._patience is not None:
+            self._patience.cancel()
         if self.group is not None:
             self.group.close()
 
