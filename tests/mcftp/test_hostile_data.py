@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from tests.mcftp.stage import GROUP, Notes, PlainKeys, Stage, complete, counted, lan, sender_stream
+
 from content.moving import Content
 from spinney.groups.group import GroupReceiver, Sent
 from spinney.mcftp import packets as p
 from spinney.sim import SimHost, World
-from tests.mcftp.stage import GROUP, Notes, PlainKeys, Stage, complete, counted, lan, sender_stream
 
 MIB = 1 << 20
 RATE = 4_000_000
@@ -205,7 +206,7 @@ def test_liars_who_ask_for_more_cost_bounded_repair() -> None:
         while not done.done():
             repairs += 300
             lacks = tuple(p.Lack(block, 1, repairs, 250) for block in range(4))
-            group.send(p.encode_need(prefix, p.Need(0, 0, 0, lacks), PlainKeys("liar")))
+            group.send(p.encode_need(prefix, p.Need(0, 0, 0, 0, lacks), PlainKeys("liar")))
             await asyncio.sleep(0.02)
         done.result()
         assert world.loop.time() - start < 2.2 * len(content.space) / RATE
@@ -224,7 +225,7 @@ def test_needs_without_a_right_signature_and_floods_of_them_are_dropped() -> Non
         sending = await stage.sending(hosts[0], sender_stream(stage.layout, RATE))
         group, _ = await stranger(stage, hosts[1])
         prefix = p.prefix_of(p.NEED, 0, stage.tag)
-        need = p.Need(0, 0, 0, (p.Lack(0, 1, 0, 5),))
+        need = p.Need(0, 0, 0, 0, (p.Lack(0, 1, 0, 5),))
         bad = bytearray(p.encode_need(prefix, need, PlainKeys("liar")))
         bad[-1] ^= 1
         await asyncio.sleep(0.5)

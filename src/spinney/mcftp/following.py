@@ -39,6 +39,8 @@ MAX_ADDRESSES = 4
 """Addresses that one stream's data is taken from: its sender's interfaces."""
 FADE = 0.7
 """Of what was measured before, in an average."""
+DRIFT = 0.001
+"""By so much of the time the least delay rises: clocks drift, ways change."""
 LEAST_SENT = 50
 """Datagrams between two marks, below which a loss is no measure."""
 
@@ -86,6 +88,9 @@ class Following(GroupReceiver):
         self._mark_at = 0.0
         self._mark_heard = 0
         self._measured = False
+        self.queue_s = 0.0
+        """By how much the last mark took longer than the quickest."""
+        self._least_taken: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
         """Until when others' and our own reports are believed, if nothing is heard."""
@@ -271,6 +276,12 @@ class Following(GroupReceiver):
         if address not in self._confirmed and len(self._confirmed) < MAX_ADDRESSES:
             self._confirmed[address] = None
         self._measure(mark, now)
+        taken = now - mark.time_us / 1e6  # by two clocks: only its growth means something
+        if self._least_taken is None or taken < self._least_taken:
+            self._least_taken = taken
+        else:
+            self._least_taken += min(taken - self._least_taken, DRIFT * (now - self._mark_at))
+        self.queue_s = min(60.0, taken - self._least_taken)
         self._mark, self._mark_at, self._mark_heard = mark, now, self.heard
         if mark.order == order_of(self.stream.blocks):
             self.position = max(self.position, min(mark.position, self.order.count))
@@ -328,6 +339,7 @@ class Following(GroupReceiver):
             need = Need(
                 echo_us=echo,
                 loss_ppm=int(self.loss * 1e6),
+                queue_us=int(self.queue_s * 1e6),
                 rate_bytes_per_s=int(self.rate_bytes_per_s),
                 lacks=lacks,
                 whole=whole,

@@ -230,7 +230,8 @@ class Sending(GroupReceiver):
         plan.reporters.heard(peer, loss, need.rate_bytes_per_s, plan.sent, now)
         self._marking.echoed(need.echo_us, now)
         if peer not in self._dismissed:
-            self._rate.heard(loss, now)
+            if loss <= self._settings.hopeless_share:
+                self._rate.heard(loss, need.queue_us / 1e6, now)
             for lack in need.lacks:
                 plan.ask(lack, peer, now)
             for first, count in need.whole:
