@@ -59,10 +59,12 @@ class Notes:
         self.rows.append(("spoiled", stream.number))
 
 
-def lan(count: int, *, loss: float = 0.0, seed: int = 1, **line: Any) -> tuple[World, list[SimHost]]:
+def lan(
+    count: int, *, loss: float = 0.0, seed: int = 1, **line: Any
+) -> tuple[World, list[SimHost]]:
     """A world with one LAN of so many machines; each loses `loss` of what comes to it."""
     world = World(seed)
-    net = world.lan("lan", link=Link(latency=Constant(0.0002)))
+    net = world.lan("lan", link=Link(latency=Constant(0.0002)), prefix4="10.77.0.0/16")
     hosts = [world.host("h0", on=net)]
     receiver = Link(loss=loss, **line)
     hosts += [world.host(f"h{number}", on=net, link=receiver) for number in range(1, count)]
@@ -119,6 +121,9 @@ class Stage:
         self.layout = BlockLayout(content.descriptor)
         self.tag = tag_of(content.descriptor.infohash_v1 or b"", b"reign")
         self.groups = groups
+
+    def groups_of(self, host: Host) -> IpGroups:
+        return IpGroups(host, **self.groups)
 
     async def sending(
         self, host: Host, stream: Stream, name: str = "sender", **more: Any

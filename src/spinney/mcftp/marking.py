@@ -23,7 +23,8 @@ MOST_ROUND_TRIP_S = 2.0
 FADE = 0.98
 """A greatest round trip is forgotten slowly (RFC 5401, 5.4: peaks count at once)."""
 FIRST_MARKS = 5
-"""After the end of the order so many marks follow quickly: one may be lost, and all wait."""
+"""At the beginning and after the end so many marks follow quickly: one may be lost, data is
+taken only from where a mark came, and at the end all wait."""
 
 
 class Marking:
@@ -39,6 +40,8 @@ class Marking:
         self.sequence = 0
         self.wanted = False
         """Something happened that receivers wait to hear."""
+        self.expected = 0
+        """Receivers, as the leader knows."""
         self._host = host
         self._prefix = prefix_of(MARK, stream, tag)
         self._keys = keys
@@ -47,7 +50,7 @@ class Marking:
         self._round_trip_s = settings.round_trip_s
         self._sent_at = -1.0
         self._busy_at = 0.0
-        self._quick = 0
+        self._quick = FIRST_MARKS
         self._was_idle = False
         self._told: deque[bytes] = deque(maxlen=4 * MAX_TOLD)
 
@@ -100,7 +103,7 @@ class Marking:
             position=plan.position,
             time_us=int(now * 1e6),
             round_trip_us=int(self._round_trip_s * 1e6),
-            receivers=plan.reporters.active(now),
+            receivers=max(self.expected, plan.reporters.active(now)),
             states=plan.states(now),
             coming=plan.coming(),
             told=tuple(self._told)[:MAX_TOLD],

@@ -9,6 +9,7 @@ How a node uses it (all on the event loop):
                                      it is told by the marks, and its requests count no more
     await sending.close()            stops; polite: a last mark goes out
 
+    sending.expect_receivers(count)  how many the leader knows of (the timers of reports)
     sending.on_need(callback)        callback(peer: bytes, need: Need), after its check: the
                                      leader learns losses, rates and what late ones lack
     sending.progress                 `SendingProgress`: position, datagrams, bytes, repair, asked
@@ -36,7 +37,7 @@ from spinney.errors import NetworkError, WireError
 from spinney.groups.group import Group, GroupReceiver, Groups, Sent
 from spinney.mcftp.datasettings import DATA_SETTINGS, DataSettings
 from spinney.mcftp.layout import BlockLayout
-from spinney.mcftp.marking import Marking
+from spinney.mcftp.marking import FIRST_MARKS, Marking
 from spinney.mcftp.pacing import Pacer
 from spinney.mcftp.packets import (
     DATA,
@@ -164,6 +165,10 @@ class Sending(GroupReceiver):
     def receivers(self) -> list[tuple[bytes, Reporter]]:
         return self._plan.reporters.rows()
 
+    def expect_receivers(self, count: int) -> None:
+        """So many are in the group, as the leader knows: their timers follow from it."""
+        self._marking.expected = count
+
     def hopeless(self) -> list[bytes]:
         return self._plan.reporters.hopeless()
 
@@ -225,7 +230,8 @@ class Sending(GroupReceiver):
         plan.reporters.heard(peer, loss, need.rate_bytes_per_s, plan.sent, now)
         self._marking.echoed(need.echo_us, now)
         if peer not in self._dismissed:
-            self._rate.heard(loss, now)
+            if loss <= self._settings.hopeless_share:
+                self._rate.heard(loss, need.queue_us / 1e6, now)
             for lack in need.lacks:
                 plan.ask(lack, peer, now)
             for first, count in need.whole:
@@ -246,6 +252,8 @@ class Sending(GroupReceiver):
             late_s=settings.late_s,
             catch_up=settings.catch_up,
         )
+        for _ in range(FIRST_MARKS):
+            marking.send(group)
         while True:
             now = host.time()
             if self._rate.bytes_per_s != pacer.rate_bytes_per_s:
