@@ -59,7 +59,9 @@ class Notes:
         self.rows.append(("spoiled", stream.number))
 
 
-def lan(count: int, *, loss: float = 0.0, seed: int = 1, **line: Any) -> tuple[World, list[SimHost]]:
+def lan(
+    count: int, *, loss: float = 0.0, seed: int = 1, **line: Any
+) -> tuple[World, list[SimHost]]:
     """A world with one LAN of so many machines; each loses `loss` of what comes to it."""
     world = World(seed)
     net = world.lan("lan", link=Link(latency=Constant(0.0002)))

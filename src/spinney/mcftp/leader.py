@@ -20,9 +20,9 @@ from spinney.mcftp.stream import Stream
 
 GATHER_S = 0.3
 """From the first receiver to the start, when no number to wait for is given: others follow."""
-SETTLE_S = 1.5
-"""After a stream's blocks have gone by, repair is asked for and sent; then lacks are a reason to
-plan again."""
+STUCK_S = 6.0
+"""When a stream's blocks have gone by, repair is asked for and sent: if for so long nobody lacks
+less, others are to send."""
 LATE_SHARE = 0.05
 """Who lacks more of the file than this of what has gone by came late: repair is not enough."""
 PLAN_EVERY_S = 0.5
@@ -41,6 +41,9 @@ class Running:
     passed_at: float | None = None
     """When its last block had gone by."""
     sent_bytes: int = 0
+    lacked: int = BLOCKS_MAX
+    """Its blocks that receivers lacked when it was looked last, and since when so many."""
+    lacked_since: float = 0.0
 
     @property
     def bits(self) -> int:
@@ -201,9 +204,11 @@ class Leader:
         """Ends streams that are done, plans what is lacking."""
         lacked = self.members.lacked()
         for number, running in list(self.running.items()):
-            if running.passed and not running.bits & lacked:
-                if len(self.running) > 1 or not lacked:
-                    self._end(number)
+            count = (running.bits & lacked).bit_count()
+            if count < running.lacked:
+                running.lacked, running.lacked_since = count, now
+            if running.passed and not count:
+                self._end(number)
         carried = 0
         for running in self.running.values():
             carried |= running.bits
@@ -233,7 +238,8 @@ class Leader:
                 and member.reported_at > running.passed_at
                 for member in self.members.receivers
             )
-            if (late and self._others_can(running)) or now - running.passed_at > 4 * SETTLE_S:
+            stuck = now - max(running.passed_at, running.lacked_since) > STUCK_S
+            if stuck or (late and self._others_can(running)):
                 rows.append(number)
         return rows
 

@@ -65,3 +65,6 @@ class Settings:
     """What the line is known to give; 0: not known."""
     interested: bool = True
     """False for who only shares and counts as no receiver."""
+
+
+SETTINGS = Settings()
