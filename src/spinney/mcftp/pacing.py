@@ -45,7 +45,7 @@ class Pacer:
             grain = self.rate_bytes_per_s * GRAIN_S * self._catch_up
             self._volley_left = max(float(self._burst_bytes), grain)
         allowed = min(self._tokens, self._volley_left)
-        return int(allowed) if allowed >= self._burst_bytes else 0
+        return int(allowed + 1) if allowed > self._burst_bytes - 1 else 0
 
     def spent(self, size_bytes: int) -> None:
         """So much was sent."""
@@ -59,7 +59,7 @@ class Pacer:
         volley = 0.0
         if self._volley_left < self._burst_bytes:
             volley = self._volley_at + GRAIN_S - now
-        return max(missing, volley, 0.0)
+        return max(missing, volley, GRAIN_S / 10)
 
     def set_rate(self, rate_bytes_per_s: float, now: float) -> None:
         assert rate_bytes_per_s > 0
