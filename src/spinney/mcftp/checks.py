@@ -44,6 +44,4 @@ def agree(nodes: Iterable[McftpNode]) -> bool:
     """Is there one leader, and does everybody follow it?"""
     rows = [node for node in nodes if node.group is not None]
     leaders = [node for node in rows if node.leading is not None]
-    return len(leaders) == 1 and all(
-        node.election.leader == leaders[0].keys.peer for node in rows
-    )
+    return len(leaders) == 1 and all(node.election.leader == leaders[0].keys.peer for node in rows)

@@ -17,6 +17,8 @@ from spinney.mcftp.stream import Stream
 from spinney.net.host import Address, Host
 from spinney.trust.keys import Keys
 
+JOIN_S = 0.1
+"""From a schedule to the first symbol: receivers hear of it and join (12 to 17 ms each by IGMP)."""
 FIRST_TURNS = 1 << 22
 """A sender begins its repair symbols anywhere among these: who takes over a sender number, and
 who restarts, seldom sends again what was sent."""
@@ -116,6 +118,8 @@ class Flows:
                 del self.sending[number]
                 self.left_sent_bytes += sending.sent_bytes
                 await sending.close()
+        if mine.keys() - self.sending.keys():
+            await asyncio.sleep(JOIN_S)
         for number, stream in mine.items():
             running = self.sending.get(number)
             if running is not None:

@@ -60,6 +60,8 @@ class Leading:
         self._reserving: asyncio.Task[None] | None = None
         self._was_started = self.leader.started
         self._was_enough = False
+        self.mute = False
+        """We have handed over: another keep-alive would take it back."""
         self.next_at = now
 
     def close(self) -> None:
@@ -90,6 +92,9 @@ class Leading:
 
     def act(self, now: float) -> None:
         """Does what is due and says what is new."""
+        self.next_at = now + TICK_S
+        if self.mute:
+            return
         node, leader = self._node, self.leader
         reporting = node.reporting
         leader.report(node.keys.peer, reporting.status(0, 0), now)

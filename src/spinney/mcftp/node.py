@@ -205,7 +205,8 @@ class McftpNode(GroupReceiver):
     async def _say_goodbye(self) -> None:
         leading = self.leading
         successor = leading.leader.successor() if leading is not None else None
-        if successor is not None:
+        if successor is not None and leading is not None:
+            leading.mute = True
             self.say(m.HandOver(self.election.reign, self.election.leader_term, successor))
             async with asyncio.timeout(HAND_OVER_S) as limit:
                 while self.leading is not None:

@@ -41,6 +41,8 @@ class Reporting:
         self._held = 0
         self._counted = -1
         self._started_at = self._host.time()
+        interested = node.settings.interested
+        self.receives = not node.transfer.complete if interested is None else interested
         self._sent_at = 0.0
         self._looked_at = 0.0
         self._passed: dict[int, bytes] = {}
@@ -85,7 +87,7 @@ class Reporting:
             port=settings.swarm_port,
             uptime_s=int(self._host.time() - self._started_at),
             loss_permille=min(1_000, round(1000 * node.flows.loss())),
-            receives=settings.interested and not settings.send_only,
+            receives=self.receives,
             sends=settings.may_send,
             leads=may_lead and held > 0,
         )

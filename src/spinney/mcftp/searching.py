@@ -102,8 +102,9 @@ async def find_or_found(node: McftpNode, reservations: Reservations) -> tuple[by
     directory, groups, settings = node.directory, node.groups, node.settings
     key = file_key(node.key)
     waits = list(settings.find_again_s)
+    patience_s = 0.0
     while True:
-        entry = await directory.find(key)
+        entry = await directory.find(key, patience_s=patience_s)
         if entry is not None and groups.valid(entry.value):
             return entry.value, False
         provides = settings.may_lead and node.reporting.held_blocks > 0
@@ -118,6 +119,7 @@ async def find_or_found(node: McftpNode, reservations: Reservations) -> tuple[by
                 return address, True
             await reservations.drop(group_key(address))
             continue
-        node.tell(McftpEvent("searching"))
+        if not patience_s:
+            node.tell(McftpEvent("searching"))
         wait = waits.pop(0) if len(waits) > 1 else waits[0]
-        await asyncio.sleep(wait * node.host.rng.uniform(0.75, 1.25))
+        patience_s = wait * node.host.rng.uniform(0.75, 1.25)
