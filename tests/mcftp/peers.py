@@ -34,6 +34,11 @@ class Peer:
         self.node: McftpNode
 
     async def start(self, *, full: bool = False, pieces: list[int] | None = None) -> Peer:
+        """Runs as a program of its machine, so that it dies with it."""
+        await self.host.start(self._start(full, pieces))
+        return self
+
+    async def _start(self, full: bool, pieces: list[int] | None) -> None:
         content = self.room.content
         self.transfer = await transfer_on(self.host, content, full=full, pieces=pieces)
         self.transfer.on_complete(self._done)
@@ -48,7 +53,6 @@ class Peer:
         )
         await self.node.start()
         self.room.peers.append(self)
-        return self
 
     def _done(self) -> None:
         if self.done_at is None:
@@ -63,6 +67,7 @@ class Peer:
         """The machine stops at once."""
         self.room.peers.remove(self)
         self.room.check()
+        self.pieces = list(self.transfer.have)
         self.host.crash()
 
     @property

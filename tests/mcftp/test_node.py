@@ -52,7 +52,8 @@ def test_loss(loss: float) -> None:
             await room.peer(number).start()
         await room.until(room.all_done, 30.0)
         sent = source.node.flows.sent_bytes
-        assert sent <= (1.06 / (1 - loss) + 2.0 * loss) * len(room.content.space)
+        # Three blocks are few: what one lacks at the end is a large part of it.
+        assert sent <= (1.06 + 3.5 * loss) * len(room.content.space)
 
     with Room(3, 6, link=replace(ROUGH, loss=loss)) as room:
         room.world.run(run())

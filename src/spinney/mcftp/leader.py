@@ -23,8 +23,10 @@ GATHER_S = 0.3
 STUCK_S = 6.0
 """When a stream's blocks have gone by, repair is asked for and sent: if for so long nobody lacks
 less, others are to send."""
+LATE_S = 1.0
 LATE_SHARE = 0.05
-"""Who lacks more of the file than this of what has gone by came late: repair is not enough."""
+"""Who came so long after a stream began, and lacks more than this of the file when it has gone by,
+is served by others than its sender."""
 PLAN_EVERY_S = 0.5
 """Between two plans, at least."""
 NUMBERS = 256
@@ -232,23 +234,26 @@ class Leader:
         for number, running in self.running.items():
             if running.passed_at is None or not running.bits & lacked:
                 continue
-            behind = running.bits & ~running.ahead()
+            behind = running.bits & lacked & ~running.ahead()
             late = any(
-                (behind & ~member.held).bit_count() > LATE_SHARE * self.blocks
+                member.joined_at > running.begun_at + LATE_S
                 and member.reported_at > running.passed_at
+                and (behind & ~member.held).bit_count() > max(2, LATE_SHARE * self.blocks)
                 for member in self.members.receivers
             )
             stuck = now - max(running.passed_at, running.lacked_since) > STUCK_S
-            if stuck or (late and self._others_can(running)):
+            if stuck or (late and self._others_can(running, behind)):
                 rows.append(number)
         return rows
 
-    def _others_can(self, running: Running) -> bool:
-        """Is there a sender that has sent less, for what this one would send again?"""
+    def _others_can(self, running: Running, lacked: int) -> bool:
+        """Do others that have sent less hold most of what this one would send again?"""
         mine = self.members.get(running.stream.sender)
         sent = mine.sent_blocks if mine is not None else 0.0
         return any(
-            holder.peer != running.stream.sender and holder.sent_blocks + self.blocks / 2 < sent
+            holder.peer != running.stream.sender
+            and holder.sent_blocks + self.blocks / 2 < sent
+            and 2 * (holder.held & lacked).bit_count() > lacked.bit_count()
             for holder in self.members.holders()
         )
 
