@@ -7,10 +7,10 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-
-from spinney.mcftp.checks import agree
 from tests.mcftp.lans import QUICK, ROUGH
 from tests.mcftp.peers import Peer, Room
+
+from spinney.mcftp.checks import agree
 
 SEEDS = range(3)
 

@@ -30,13 +30,12 @@ stopped, ...).  Several files on one peer are several nodes with one directory a
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 from spinney.content.transfer import Transfer
-from spinney.errors import NetworkError, StorageError, WireError
+from spinney.errors import NetworkError, WireError
 from spinney.groups.group import Group, GroupReceiver, Groups, Sent
-from spinney.mcftp import ballots, codec
+from spinney.mcftp import codec
 from spinney.mcftp import messages as m
 from spinney.mcftp.datasettings import DATA_SETTINGS, DataSettings
 from spinney.mcftp.directory import GroupDirectory, file_key
@@ -49,10 +48,11 @@ from spinney.mcftp.rate import Rate
 from spinney.mcftp.reporting import Reporting
 from spinney.mcftp.searching import Reservations, find_or_found
 from spinney.mcftp.settings import SETTINGS, Settings
+from spinney.mcftp.speaking import Speaking
 from spinney.mcftp.stream import Stream
 from spinney.mcftp.view import McftpEvent, StreamView, View
 from spinney.net.host import Host
-from spinney.trust.envelope import Envelope, Replays, file_tag, make, parse
+from spinney.trust.envelope import Envelope, Replays, file_tag, parse
 from spinney.trust.keys import Keys
 
 PAGES_KEPT = 4
@@ -61,9 +61,6 @@ LOST_INTERVALS = 4.0
 """Without a leader for so long, the directory is asked again: the group may have moved."""
 HAND_OVER_S = 1.0
 """How long a leader that leaves waits for its successor."""
-
-LIFE_BITS = 40
-"""Sequence numbers of one life: more envelopes than are sent in a thousand years."""
 
 Listener = Callable[[McftpEvent], None]
 
@@ -110,14 +107,13 @@ class McftpNode(GroupReceiver):
         self.malformed = 0
         self.keys: Keys
         self.election: Election
+        self.speaking: Speaking
         self.flows: Flows
         self.reporting: Reporting
         self.leading: Leading | None = None
         self._data = data
         self._rate = rate
         self._listener = on_event
-        self._sequence = 0
-        self._lives = 1
         self._replays = Replays()
         self.reservations = Reservations(host, directory, settings)
         self._pages: dict[tuple[bytes, int, int], dict[int, m.KeepAlive]] = {}
@@ -127,7 +123,6 @@ class McftpNode(GroupReceiver):
         """Who led before the last change, perhaps us."""
         self.last_keep_alive: m.KeepAlive | None = None
         self._wake = asyncio.Event()
-        self._waiting: deque[m.Message] = deque()
         self._task: asyncio.Task[None] | None = None
         self._begin = False
         self._looked_at = float("-inf")
@@ -138,11 +133,16 @@ class McftpNode(GroupReceiver):
 
     async def start(self) -> None:
         """Begins to look for the group.  Raises nothing that a network can cause."""
-        seed, lives, votes = await self._restored()
-        self.keys = Keys(seed)
-        # What a peer says after a restart counts as later than all that it said before.
-        self._lives = lives + 1
-        self._sequence = self._lives << LIFE_BITS
+        self.speaking = Speaking(
+            self.host,
+            self.key,
+            self.file,
+            self.settings.state_folder,
+            warn=lambda line: self.tell(McftpEvent("warning", line)),
+            wake=self.wake,
+        )
+        votes = await self.speaking.restore()
+        self.keys = self.speaking.keys
         self.election = Election(
             self.keys.peer,
             self.file,
@@ -165,21 +165,8 @@ class McftpNode(GroupReceiver):
             warn=lambda line: self.tell(McftpEvent("warning", line)),
             changed=self.wake,
         )
-        if votes:
-            await self._save()
         self.transfer.on_complete(self._completed)
         self._task = asyncio.get_running_loop().create_task(self._live(), name="MC-FTP")
-
-    async def _restored(self) -> ballots.Record:
-        if self.settings.state_folder is not None:
-            found = await self.host.work(ballots.load, self.host.storage, self._path)
-            if found is not None:
-                return found
-        return ballots.Record(self.host.entropy(32), 0, [])
-
-    @property
-    def _path(self) -> str:
-        return ballots.path_of(self.settings.state_folder or "", self.key)
 
     async def close(self) -> None:
         """Leaves politely: a leader hands over, streams end, addresses are given back."""
@@ -198,9 +185,8 @@ class McftpNode(GroupReceiver):
         await self.reservations.close()
         if self.group is not None:
             self.group.close()
-            self.group = None
-        if self.settings.state_folder is not None:
-            await self.host.work(ballots.forget, self.host.storage, self._path)
+            self.group = self.speaking.group = None
+        await self.speaking.forget()
 
     async def _say_goodbye(self) -> None:
         leading = self.leading
@@ -252,7 +238,7 @@ class McftpNode(GroupReceiver):
             self._wake.clear()
             now = self.host.time()
             self._do(now)
-            await self._flush()
+            await self.speaking.flush(self.election)
             next_at = self._next_at()
             try:
                 async with asyncio.timeout_at(None if next_at == float("inf") else next_at):
@@ -263,6 +249,7 @@ class McftpNode(GroupReceiver):
     async def _join(self, address: bytes) -> None:
         """Becomes a member of the group at an address, and of no other."""
         old, self.group = self.group, None
+        self.speaking.group = None
         if old is not None:
             old.close()
             self._stop_leading()
@@ -271,7 +258,7 @@ class McftpNode(GroupReceiver):
             self._told = (b"", 0, -1)
             self.last_keep_alive = None
             self.apply(())
-        self.group = await self.groups.join(address, self)
+        self.group = self.speaking.group = await self.groups.join(address, self)
         self.election.watch(self.host.time())
         self.reporting.joined()
         self.tell(McftpEvent("group", address.decode("ascii", "replace")))
@@ -359,40 +346,9 @@ class McftpNode(GroupReceiver):
             return
         self.wake()
 
-    # -- speaking -----------------------------------------------------------------------
-
     def say(self, message: m.Message) -> None:
-        """To the group, signed; what binds us is on disk before (`_flush`)."""
-        self._waiting.append(message)
-        if not self.election.unsaved:
-            self._send_waiting()
-        else:
-            self.wake()
-
-    def _send_waiting(self) -> None:
-        while self._waiting and self.group is not None:
-            self._sequence += 1
-            table = codec.encode(self._waiting.popleft())
-            self.group.send(make(self.keys, self.file, self._sequence, table))
-
-    async def _flush(self) -> None:
-        election = self.election
-        while election.outbox or election.unsaved:
-            said, election.outbox = election.outbox, []
-            if election.unsaved:
-                election.unsaved = False
-                await self._save()
-            self._waiting.extend(said)
-        self._send_waiting()
-
-    async def _save(self) -> None:
-        if self.settings.state_folder is None:
-            return
-        record = ballots.Record(self.keys.seed, self._lives, self.election.record())
-        try:
-            await self.host.work(ballots.save, self.host.storage, self._path, record)
-        except StorageError as error:
-            self.flows.warn_once(f"votes cannot be kept: {error}")
+        """To the group, signed."""
+        self.speaking.say(message, self.election)
 
     # -- hearing ------------------------------------------------------------------------
 
