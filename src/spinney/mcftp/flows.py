@@ -24,6 +24,8 @@ FIRST_TURNS = 1 << 22
 who restarts, seldom sends again what was sent."""
 LOOK_AGAIN_S = 0.5
 """How often it is looked whether a followed stream still carries what we lack."""
+FLOWS_S = 1.5
+"""A stream without a frame for so long does not count as flowing: the swarm is free to fetch."""
 RETRY_S = 2.0
 """After a group could not be joined."""
 
@@ -69,6 +71,8 @@ class Flows:
         self._task: asyncio.Task[None] | None = None
         self._warned: dict[str, None] = {}
         self._failed_at: dict[int, float] = {}
+        self._told_off = False
+        """A sender told us to fetch elsewhere."""
 
     def set(self, tag: bytes, streams: tuple[Stream, ...]) -> None:
         """What ought to run from now on."""
@@ -194,6 +198,13 @@ class Flows:
         running = sum(sending.sent_bytes for sending in self.sending.values())
         return self.left_sent_bytes + running
 
+    @property
+    def flowing(self) -> bool:
+        """Do streams come, and are we served by them?"""
+        if self.receiving is None or self._told_off:
+            return False
+        return any(row.silent_s < FLOWS_S for row in self.receiving.streams)
+
     def loss(self) -> float:
         """Of what is sent to us, the greatest of the streams."""
         rows = [] if self.receiving is None else self.receiving.streams
@@ -221,6 +232,7 @@ class Flows:
         self._warned.clear()
 
     def dismissed(self, stream: Stream) -> None:
+        self._told_off = True
         self.warn_once("too much is lost by multicast here: the rest comes by the swarm")
 
     def spoiled(self, stream: Stream, address: Address) -> None:

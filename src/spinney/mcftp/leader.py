@@ -9,7 +9,7 @@ that run well are left alone, so that nothing is sent twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spinney.mcftp import codec
 from spinney.mcftp.members import Member, Members
@@ -23,10 +23,15 @@ GATHER_S = 0.3
 STUCK_S = 6.0
 """When a stream's blocks have gone by, repair is asked for and sent: if for so long nobody lacks
 less, others are to send."""
+STUCK_BLOCKS = 8
+"""…or as long as so many blocks take, on a slow stream."""
 LATE_S = 1.0
 LATE_SHARE = 0.05
 """Who came so long after a stream began, and lacks more than this of the file when it has gone by,
 is served by others than its sender."""
+SLOW_LOSS = 0.3
+SLOWEST_PART = 50
+"""Those who lose more than 30 % are slow, not unlucky; nobody slows a stream below 1/50."""
 PLAN_EVERY_S = 0.5
 """Between two plans, at least."""
 NUMBERS = 256
@@ -211,6 +216,7 @@ class Leader:
                 running.lacked, running.lacked_since = count, now
             if running.passed and not count:
                 self._end(number)
+        self._slow_down(now)
         carried = 0
         for running in self.running.values():
             carried |= running.bits
@@ -228,6 +234,27 @@ class Leader:
             self._plan(missing, now)
         self._plan_wanted = False
 
+    def _slow_down(self, now: float) -> None:
+        """When only those are left that lose most of what is sent, it goes at their pace."""
+        for running in self.running.values():
+            if running.passed_at is None or now - running.passed_at < 1.0:
+                continue
+            left = [
+                member
+                for member in self.members.receivers
+                if running.bits & ~member.held and member.reported_at > running.passed_at
+            ]
+            if not left or any(
+                member.loss < SLOW_LOSS or not member.down_bytes_per_s for member in left
+            ):
+                continue
+            slowest = min(member.down_bytes_per_s for member in left)
+            least = self.settings.rate_bytes_per_s // SLOWEST_PART
+            rate = max(1, least, slowest)
+            if rate < 0.8 * running.stream.rate_bytes_per_s:
+                running.stream = replace(running.stream, rate_bytes_per_s=rate)
+                self.serial += 1
+
     def _worn(self, lacked: int, now: float) -> list[int]:
         """Streams whose blocks have gone by, and that somebody lacks much of, or for long."""
         rows = []
@@ -241,7 +268,9 @@ class Leader:
                 and (behind & ~member.held).bit_count() > max(2, LATE_SHARE * self.blocks)
                 for member in self.members.receivers
             )
-            stuck = now - max(running.passed_at, running.lacked_since) > STUCK_S
+            block_s = self.block_bytes / running.stream.rate_bytes_per_s
+            patience_s = max(STUCK_S, STUCK_BLOCKS * block_s)
+            stuck = now - max(running.passed_at, running.lacked_since) > patience_s
             if stuck or (late and self._others_can(running, behind)):
                 rows.append(number)
         return rows

@@ -22,6 +22,8 @@ class Member:
     have_blocks: int = 0
     up_bytes_per_s: int = 0
     down_bytes_per_s: int = 0
+    host: str = ""
+    """Where its messages come from; with `port`, its swarm's address."""
     port: int = 0
     uptime_s: int = 0
     loss: float = 0.0

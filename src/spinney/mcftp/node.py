@@ -13,6 +13,8 @@ How a peer wires it (all on the event loop):
     node.begin()                  sharer: start sending now, whoever has joined (a key press)
     node.view()                   `View`: receivers, leader, streams, for the progress display
     await node.enough.wait()      set when `until_complete` receivers have everything
+    node.covers((host, port))     is this swarm address a member's, while multicast works?  Then the
+                                  policy of the swarm does not fetch from it
     await node.close()            polite: says that it goes, hands leadership over, gives leases
                                   back
 
@@ -43,6 +45,7 @@ from spinney.mcftp.election import Election
 from spinney.mcftp.flows import Flows
 from spinney.mcftp.layout import BlockLayout
 from spinney.mcftp.leading import Leading
+from spinney.mcftp.neighbours import Neighbourhood
 from spinney.mcftp.packets import tag_of
 from spinney.mcftp.rate import Rate
 from spinney.mcftp.reporting import Reporting
@@ -51,7 +54,7 @@ from spinney.mcftp.settings import SETTINGS, Settings
 from spinney.mcftp.speaking import Speaking
 from spinney.mcftp.stream import Stream
 from spinney.mcftp.view import McftpEvent, StreamView, View
-from spinney.net.host import Host
+from spinney.net.host import Address, Host
 from spinney.trust.envelope import Envelope, Replays, file_tag, parse
 from spinney.trust.keys import Keys
 
@@ -104,6 +107,7 @@ class McftpNode(GroupReceiver):
         self.enough = asyncio.Event()
         self.leaderships = leaderships or Leaderships(settings.leaderships)
         self.group: Group | None = None
+        self.neighbours = Neighbourhood()
         self.malformed = 0
         self.keys: Keys
         self.election: Election
@@ -353,20 +357,20 @@ class McftpNode(GroupReceiver):
     # -- hearing ------------------------------------------------------------------------
 
     def group_received(self, batch: list[Sent]) -> None:
-        for data, _ in batch:
+        for data, remote in batch:
             if self.leading is None and b"1:t6:status1:x" in data:
                 self.reporting.heard_report(self.host.time())
                 continue
             try:
                 said = parse(data)
                 if said.file == self.file and said.public != self.keys.public:
-                    self._hear(said)
+                    self._hear(said, remote[0])
             except WireError:
                 self.malformed += 1
 
     def group_error(self, error: OSError) -> None: ...
 
-    def _hear(self, said: Envelope) -> None:
+    def _hear(self, said: Envelope, host: str) -> None:
         if not self._matters(codec.kind_of(said.message)):
             return
         message = codec.decode(said.message)
@@ -380,8 +384,11 @@ class McftpNode(GroupReceiver):
                 self.reporting.asked(message, now)
         elif isinstance(message, m.Ballot | m.PreVote | m.Vote | m.HandOver | m.Accept):
             self.election.heard(sender, message, now)
+        elif isinstance(message, m.Neighbours):
+            if sender == self.election.leader:
+                self.neighbours.heard(message.addresses, now)
         elif self.leading is not None:
-            self.leading.heard(sender, message, now)
+            self.leading.heard(sender, message, now, host)
         self.wake()
 
     def _matters(self, kind: bytes) -> bool:
@@ -424,6 +431,13 @@ class McftpNode(GroupReceiver):
         self.wake()
 
     # -- what is seen -------------------------------------------------------------------
+
+    def covers(self, address: Address) -> bool:
+        """Is this swarm address a member's, and does the group bring us what we lack?  Then the
+        swarm need not fetch from it."""
+        if self.transfer.complete or not self.flows.flowing:
+            return False
+        return self.neighbours.holds(address, self.host.time())
 
     def view(self) -> View:
         """How it stands."""
