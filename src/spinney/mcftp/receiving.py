@@ -446,6 +446,7 @@ class Receiving:
                 self.touched[block] = 1
                 if buffer is not None:
                     self.doubt.verified(buffer)
+                    self._tell_spoiled()
                     self.buffers.close(block)
                     if not buffer.delivered:
                         for following in self._following.values():
@@ -472,6 +473,9 @@ class Receiving:
         for following in self._following.values():
             following.forget_buffer()
             following.arm()
+        self._tell_spoiled()
+
+    def _tell_spoiled(self) -> None:
         for address in self.doubt.newly_ignored():
             for following in self._following.values():
                 if following.takes_from(address):
