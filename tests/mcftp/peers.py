@@ -25,8 +25,8 @@ RATE = 1_000_000
 class Peer:
     """One machine.  What it held survives a crash (its sink is its disk)."""
 
-    def __init__(self, room: Room, host: SimHost, settings: Settings) -> None:
-        self.room, self.host, self.settings = room, host, settings
+    def __init__(self, room: Room, host: SimHost, settings: Settings, **more: Any) -> None:
+        self.room, self.host, self.settings, self.more = room, host, settings, more
         self.events: list[McftpEvent] = []
         self.done_at: float | None = None
         self.pieces: list[int] = []
@@ -51,6 +51,7 @@ class Peer:
             self.directory,
             self.settings,
             on_event=self.events.append,
+            **self.more,
         )
         await self.node.start()
         self.room.peers.append(self)
@@ -109,8 +110,8 @@ class Room(Lan):
         self.settings = Settings(**{"rate_bytes_per_s": RATE, **settings})
         self.leaders = LeaderCheck()
 
-    def peer(self, number: int, settings: Settings | None = None) -> Peer:
-        return Peer(self, self.hosts[number], settings or self.settings)
+    def peer(self, number: int, settings: Settings | None = None, **more: Any) -> Peer:
+        return Peer(self, self.hosts[number], settings or self.settings, **more)
 
     def check(self) -> None:
         """Safety: at any moment."""

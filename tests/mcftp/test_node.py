@@ -6,13 +6,14 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.mcftp.lans import ROUGH
+from tests.mcftp.lans import ROUGH, directory
 from tests.mcftp.peers import Room
 from tests.mcftp.stage import transfer_on
 
 from content.moving import Content
 from spinney.groups.ip import IpGroups
-from spinney.mcftp.node import McftpNode
+from spinney.mcftp.node import Leaderships, McftpNode
+from spinney.mcftp.publishing import Publishing
 from spinney.sim import Link
 
 
@@ -310,4 +311,50 @@ def test_a_thousand() -> None:
         assert source.node.flows.sent_bytes <= 1.02 * len(room.content.space)
 
     with Room(16, 1_000, size=3_000_000) as room:
+        room.world.run(run())
+
+
+def test_what_the_publisher_signed_comes_with_the_keep_alives() -> None:
+    """In pages; who believes it carries it on, who does not goes without."""
+
+    async def run() -> None:
+        blob = bytes(range(256)) * 20
+        await room.peer(0, publishing=Publishing(blob)).start(full=True)
+        one = await room.peer(1, publishing=Publishing(check=lambda data: data == blob)).start()
+        two = await room.peer(2, publishing=Publishing(check=lambda data: False)).start()
+        await asyncio.sleep(8.0)
+        assert one.node.publishing.blob == blob
+        assert one.happened("published")
+        assert two.node.publishing.blob == b""
+
+    with Room(17, 3) as room:
+        room.world.run(run())
+
+
+def test_twenty_files_at_once() -> None:
+    async def run() -> None:
+        contents = [Content([300_000], 1 << 16, seed=number) for number in range(20)]
+        nodes = []
+        leaderships = Leaderships(20)
+        for number in range(3):
+            host = room.hosts[number]
+            shared = await directory(host)
+            for content in contents:
+                transfer = await transfer_on(host, content, full=number == 0)
+                node = McftpNode(
+                    host,
+                    transfer,
+                    IpGroups(host),
+                    shared,
+                    room.settings,
+                    leaderships=leaderships if number == 0 else None,
+                )
+                await node.start()
+                nodes.append(node)
+        await room.until(lambda: all(node.transfer.complete for node in nodes), 30.0)
+        assert leaderships.held == 20
+        groups = [node.group.address for node in nodes if node.group is not None]
+        assert len(set(groups)) == 20
+
+    with Room(18, 3, keep_alive_s=2.0) as room:
         room.world.run(run())

@@ -122,6 +122,8 @@ class Leading:
         interval = node.settings.keep_alive_s
         least = node.settings.keep_alive_least_s
         since = now - self._spoke_at
+        if since >= interval:
+            self._publish()
         if changed or since >= interval or (self._speak_soon and since >= least):
             self._speak(now)
         if request is not None:
@@ -159,6 +161,10 @@ class Leading:
                     streams=page,
                 )
             )
+
+    def _publish(self) -> None:
+        for page in self._node.publishing.pages():
+            self._node.say(page)
 
     def _introduce(self) -> None:
         """Tells the swarm addresses of the members, a part at a time."""

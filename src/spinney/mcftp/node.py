@@ -23,6 +23,9 @@ follows streams, and offers what is verified, whoever brought it.  A downloader 
 group and tries again with a back-off; a provider, also a partial one (a downloader becomes one
 with its first block), founds the group when there is none.
 
+`publishing`: `Publishing(blob)` of who has what the publisher signed, `Publishing(check=f)` of who
+wants it; `rate`: a factory such as `lambda stream: FoundRate(ceiling=stream.rate_bytes_per_s)`.
+
 `on_event` gets `McftpEvent`s: `leader` (who leads, and is it us), `group` (joined at which
 address), `started`, `warning` (one line for the user: multicast does not work here, streams have
 stopped, ...).  Several files on one peer are several nodes with one directory and one
@@ -47,6 +50,7 @@ from spinney.mcftp.layout import BlockLayout
 from spinney.mcftp.leading import Leading
 from spinney.mcftp.neighbours import Neighbourhood
 from spinney.mcftp.packets import tag_of
+from spinney.mcftp.publishing import Publishing
 from spinney.mcftp.rate import Rate
 from spinney.mcftp.reporting import Reporting
 from spinney.mcftp.searching import Reservations, find_or_found
@@ -95,6 +99,7 @@ class McftpNode(GroupReceiver):
         leaderships: Leaderships | None = None,
         rate: Callable[[Stream], Rate] | None = None,
         on_event: Listener | None = None,
+        publishing: Publishing | None = None,
     ) -> None:
         self.host = host
         self.transfer = transfer
@@ -108,6 +113,7 @@ class McftpNode(GroupReceiver):
         self.leaderships = leaderships or Leaderships(settings.leaderships)
         self.group: Group | None = None
         self.neighbours = Neighbourhood()
+        self.publishing = publishing or Publishing()
         self.malformed = 0
         self.keys: Keys
         self.election: Election
@@ -384,6 +390,9 @@ class McftpNode(GroupReceiver):
                 self.reporting.asked(message, now)
         elif isinstance(message, m.Ballot | m.PreVote | m.Vote | m.HandOver | m.Accept):
             self.election.heard(sender, message, now)
+        elif isinstance(message, m.Published):
+            if sender == self.election.leader and self.publishing.heard(sender, message):
+                self.tell(McftpEvent("published"))
         elif isinstance(message, m.Neighbours):
             if sender == self.election.leader:
                 self.neighbours.heard(message.addresses, now)
