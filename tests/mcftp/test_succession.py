@@ -203,3 +203,41 @@ def test_the_leader_is_killed_every_minute(seed: int) -> None:
 
     with Room(seed, 12, size=16_000_000, link=ROUGH, rate_bytes_per_s=50_000) as room:
         room.world.run(run())
+
+
+def test_a_switch_that_forgets_a_member_is_reminded() -> None:
+    """A querier that comes late: some hear nothing any more until they join anew."""
+
+    async def run() -> None:
+        await crowd(room, 1, 3)
+        await asyncio.sleep(4.0)
+        deaf = room.peers[2]
+        socket_rows = [row for row in room.segment.members.values() if len(row) > 1]
+        for row in socket_rows:
+            for socket in [each for each in row if each.host is deaf.host]:
+                row.remove(socket)
+                row.append(Deaf(socket))  # type: ignore[arg-type]
+        await asyncio.sleep(1.0)
+        assert not deaf.transfer.complete
+        await room.until(room.all_done, 25.0)
+        await asyncio.sleep(3.0)
+        assert agree(peer.node for peer in room.peers)
+        assert room.leaders.terms == 1
+        assert deaf.happened("warning")
+
+    with Room(1, 4, size=8_000_000) as room:
+        room.world.run(run())
+
+
+class Deaf:
+    """In the place of a socket whose port the switch has cut off: until it joins again."""
+
+    def __init__(self, socket: object) -> None:
+        self.host = socket.host  # type: ignore[attr-defined]
+        self.joined: list[object] = []
+        self.socket = socket
+
+    def __eq__(self, other: object) -> bool:
+        return other is self.socket
+
+    __hash__ = None  # type: ignore[assignment]

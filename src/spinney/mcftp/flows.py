@@ -74,8 +74,18 @@ class Flows:
         self._told_off = False
         """A sender told us to fetch elsewhere."""
 
+    def _is_sound(self, stream: Stream) -> bool:
+        """Is it a group of ours, and does it name each block once, none beyond the file's end?"""
+        end = 0
+        for first, count in sorted(stream.blocks):
+            if first < end:
+                return False
+            end = first + count
+        return end <= self.layout.block_count and self.groups.valid(stream.address)
+
     def set(self, tag: bytes, streams: tuple[Stream, ...]) -> None:
-        """What ought to run from now on."""
+        """What ought to run from now on.  Streams that make no sense came from a liar."""
+        streams = tuple(stream for stream in streams if self._is_sound(stream))
         if (tag, streams) == (self.tag, self.streams):
             return
         self.tag, self.streams = tag, streams

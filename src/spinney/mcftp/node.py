@@ -55,15 +55,21 @@ from spinney.mcftp.rate import Rate
 from spinney.mcftp.reporting import Reporting
 from spinney.mcftp.searching import Reservations, find_or_found
 from spinney.mcftp.settings import SETTINGS, Settings
+from spinney.mcftp.showing import view_of
 from spinney.mcftp.speaking import Speaking
 from spinney.mcftp.stream import Stream
-from spinney.mcftp.view import McftpEvent, StreamView, View
+from spinney.mcftp.view import McftpEvent, View
 from spinney.net.host import Address, Host
 from spinney.trust.envelope import Envelope, Replays, file_tag, parse
 from spinney.trust.keys import Keys
 
 PAGES_KEPT = 4
 """Schedules whose pages are being put together; a leader has one at a time."""
+REJOIN_INTERVALS = 2.5
+REJOIN_S = 2.0
+"""Without a keep-alive for so long the group is joined anew, so often: switches forget members."""
+DEAF_S = 6.0
+"""A leader with members that hears nobody for so long joins anew too."""
 LOST_INTERVALS = 4.0
 """Without a leader for so long, the directory is asked again: the group may have moved."""
 HAND_OVER_S = 1.0
@@ -137,6 +143,9 @@ class McftpNode(GroupReceiver):
         self._begin = False
         self._looked_at = float("-inf")
         self._looking: asyncio.Task[None] | None = None
+        self._heard_at = float("-inf")
+        self._rejoined_at = float("-inf")
+        self._rejoining: asyncio.Task[None] | None = None
         self._closed = False
 
     # -- life ---------------------------------------------------------------------------
@@ -186,7 +195,7 @@ class McftpNode(GroupReceiver):
             await self._say_goodbye()
         self._closed = True
         self._task.cancel()
-        tasks = [self._task, *([self._looking] if self._looking else [])]
+        tasks = [task for task in (self._task, self._looking, self._rejoining) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -290,6 +299,18 @@ class McftpNode(GroupReceiver):
         if self.leading is None and now - election.heard_at > LOST_INTERVALS * election.interval_s:
             self._look_again(now)
         self._hold_up(now)
+        self._rejoin(now)
+
+    def _rejoin(self, now: float) -> None:
+        """Keeps switches from forgetting us (a querier that came late)."""
+        if self.leading is not None:
+            alone = len(self.leading.leader.members) < 2
+            due_at = float("inf") if alone else self._heard_at + DEAF_S
+        else:
+            due_at = self.election.heard_at + REJOIN_INTERVALS * self.election.interval_s
+        if now >= max(due_at, self._rejoined_at + REJOIN_S) and self.group is not None:
+            self._rejoined_at = now
+            self._rejoining = asyncio.get_running_loop().create_task(self.group.rejoin())
 
     def _next_at(self) -> float:
         election = self.election
@@ -297,6 +318,8 @@ class McftpNode(GroupReceiver):
         if self.leading is not None:
             rows.append(self.leading.next_at)
         else:
+            silent_at = election.heard_at + REJOIN_INTERVALS * election.interval_s
+            rows.append(max(silent_at, self._rejoined_at + REJOIN_S))
             lost_at = election.heard_at + LOST_INTERVALS * election.interval_s
             rows.append(max(lost_at, self._looked_at + self.settings.find_again_s[-1] / 2) + 0.01)
         return max(min(rows), self.host.time() + 0.001)
@@ -383,6 +406,7 @@ class McftpNode(GroupReceiver):
         if not said.verified() or not self._replays.is_new(said.public, said.sequence):
             return
         now, sender = self.host.time(), said.peer_id
+        self._heard_at = now
         if isinstance(message, m.KeepAlive):
             self._hear_keep_alive(sender, message, now)
         elif isinstance(message, m.StatusRequest):
@@ -450,42 +474,9 @@ class McftpNode(GroupReceiver):
 
     def view(self) -> View:
         """How it stands."""
-        election, leader = self.election, self.leading.leader if self.leading else None
-        followed = self.flows.followed
-        return View(
-            group=self.group.address.decode("ascii", "replace") if self.group else "",
-            leader=election.leader.hex(),
-            leading=self.leading is not None,
-            reign=election.reign.hex(),
-            term=election.leader_term,
-            members=len(leader.members)
-            if leader
-            else (self.last_keep_alive.members if self.last_keep_alive else 0),
-            started=leader.started
-            if leader
-            else (self.last_keep_alive.started if self.last_keep_alive else False),
-            receivers=self.leading.receivers() if self.leading else (),
-            streams=tuple(
-                StreamView(
-                    stream.number,
-                    stream.address.decode("ascii", "replace"),
-                    stream.sender.hex(),
-                    stream.sender == self.keys.peer,
-                    stream.number in followed,
-                    stream.rate_bytes_per_s,
-                    self._position(stream.number),
-                    stream.block_count,
-                )
-                for stream in self._streams
-            ),
-            sent_bytes=self.flows.sent_bytes,
-            joined=leader.members.joined() if leader else 0,
-            complete=leader.members.complete() if leader else 0,
-        )
+        return view_of(self)
 
-    def _position(self, number: int) -> int:
-        sending = self.flows.sending.get(number)
-        if sending is not None:
-            return sending.progress.position
-        running = self.leading.leader.running.get(number) if self.leading else None
-        return running.position if running is not None else 0
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Of the schedule that is at work."""
+        return self._streams
