@@ -112,7 +112,7 @@ def test_a_sender_with_two_addresses_one_of_them_stolen_is_heard_by_the_other() 
         receiving = await stage.receiving(hosts[1], stream, watcher=notes)
         sending = await stage.sending(hosts[0], stream)
         await asyncio.sleep(0.05)
-        following = receiving._following[0]
+        following = receiving.following[0]
         other = ("10.77.9.9", 5555)
         following._confirmed[other] = None
         prefix = p.prefix_of(p.DATA, 0, stage.tag)
@@ -144,7 +144,7 @@ def test_a_polluter_under_the_senders_own_address_costs_a_share_and_no_wrong_byt
         sending = await stage.sending(hosts[0], stream)
         prefix = p.prefix_of(p.DATA, 0, stage.tag)
         await asyncio.sleep(0.05)
-        following = receiving._following[0]
+        following = receiving.following[0]
         address = next(iter(following._confirmed))
         forged = p.HEADER.pack(prefix, 1, 700) + bytes(1408)
         following.group_received([(forged, address)])
@@ -183,7 +183,7 @@ def test_a_mark_of_somebody_else_or_played_again_moves_nothing() -> None:
             group.send(old)
         await asyncio.sleep(0.01)
         assert receiving.streams[0].marks <= heard + 1
-        assert len(receiving._following[0]._confirmed) == 1
+        assert len(receiving.following[0]._confirmed) == 1
         await complete(receiving, 10)
         await sending.close()
 

@@ -329,8 +329,8 @@ class Following(GroupReceiver):
         if self.group is None or self._closed:
             return
         now = self._host.time()
-        lacking = self._receiving.lacking(self)
-        lacks, whole = self.needs.report(lacking, self._receiving.lacking_whole(self), now)
+        lacking = self._receiving.asking.begun(self)
+        lacks, whole = self.needs.report(lacking, self._receiving.asking.whole(self), now)
         if (lacks or whole) and not self.stalled:
             self.reports += 1
             echo = 0

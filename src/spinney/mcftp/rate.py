@@ -16,15 +16,18 @@ INTERVAL_S = 0.3
 """Between two decisions: a mark, a report's timer and a round trip of a busy machine."""
 START_FACTOR = 2.0
 """Growth of an interval until the first limit."""
-CLIMB = 1.03
-"""Growth of an interval after it: a tenth a second."""
+CLIMB, NEAR_CLIMB = 1.06, 1.015
+"""Growth of an interval after it: a fifth a second, a twentieth near the capacity."""
 LONG_QUEUE_S = 0.012
 EXCESS, EXCESS_FACTOR = 0.02, 1.5
 """Loss is congestion when it is more than so many times the usual loss and so much."""
 BELOW = 0.95
 """Of what was delivered: lets the queue drain."""
-YIELD = 0.85
+YIELD = 0.75
 """Fall of an interval while the queue stays long."""
+EASE = 0.85
+"""Of the capacity: below, there is no queue of ours."""
+SAME_LOSS = 0.8
 HALF = 0.5
 """Of the capacity: nobody makes us go below by a long queue alone."""
 LARGEST_USUAL_LOSS = 0.25
@@ -71,13 +74,15 @@ class FoundRate:
         self._decided_at: float | None = None
         self._loss: float | None = None
         self._queue_s = 0.0
-        self._known_loss = False
-        self._holds = 0
+        self._deaf = False
+        self._fall_loss = 0.0
+        self._before: tuple[float | None, float] = (None, self.bytes_per_s)
+        """Capacity and rate before the fall, should it have been for nothing."""
         self._congested = False
 
     def heard(self, loss: float, queue_s: float, now: float) -> None:
         self._loss = max(loss, self._loss or 0.0)
-        self._queue_s = max(queue_s, self._queue_s)
+        self._queue_s = queue_s
 
     def sent(self, size_bytes: int, now: float) -> None:
         if self._decided_at is None:
@@ -88,30 +93,45 @@ class FoundRate:
             self._loss, self._queue_s = None, 0.0
 
     def _decide(self) -> None:
+        if self._deaf:
+            self._deaf = False  # what is reported now was sent before the fall
+            return
         loss = self._loss or 0.0
         excess = loss - EXCESS_FACTOR * self.usual_loss - EXCESS
-        if not self._known_loss and self._queue_s < LONG_QUEUE_S:
-            excess = loss - LARGEST_USUAL_LOSS
         if excess > 0 or self._queue_s > LONG_QUEUE_S:
             self._fall(loss, excess)
             return
         self._congested = False
-        if self._loss is not None:
-            least = min(loss, LARGEST_USUAL_LOSS)
-            self.usual_loss = (
-                FADE * self.usual_loss + (1 - FADE) * least if self._known_loss else least
-            )
-            self._known_loss = True
-        if self._holds:
-            self._holds -= 1
+        self._learn(min(loss, LARGEST_USUAL_LOSS))
+        if self.capacity is None:
+            self._set(self.bytes_per_s * START_FACTOR)
             return
-        grown = self.bytes_per_s * (START_FACTOR if self.capacity is None else CLIMB)
-        if self.capacity is not None:
-            self.capacity = max(self.capacity, self.bytes_per_s)
-        self._set(grown)
+        self.capacity = max(self.capacity, self.bytes_per_s)
+        near = self.bytes_per_s > BELOW * BELOW * self.capacity
+        self._set(self.bytes_per_s * (NEAR_CLIMB if near else CLIMB))
+
+    def _learn(self, loss: float) -> None:
+        """The usual loss is what there is at rates that the way carries with ease."""
+        if loss < self.usual_loss or self.capacity is None or self._at_ease:
+            self.usual_loss = FADE * self.usual_loss + (1 - FADE) * loss
+
+    @property
+    def _at_ease(self) -> bool:
+        return self.capacity is not None and self.bytes_per_s < EASE * self.capacity
 
     def _fall(self, loss: float, excess: float) -> None:
         """A limit: first to what was delivered, then on while the queue stays long."""
+        same = SAME_LOSS * self._fall_loss < loss <= LARGEST_USUAL_LOSS
+        if excess > 0 and self._congested and same:
+            # Slower, and yet as much is lost: it is not the queue that loses it.
+            self.usual_loss = loss
+            self._congested = False
+            self.capacity, before = self._before
+            self._set(before)
+            return
+        self._fall_loss = loss
+        if not self._congested:
+            self._before = self.capacity, self.bytes_per_s
         delivered = self.bytes_per_s * (1 - max(0.0, loss - self.usual_loss))
         if self.capacity is None or not self._congested:
             self.capacity = max(delivered, 0.8 * (self.capacity or 0.0))
@@ -122,7 +142,7 @@ class FoundRate:
         else:
             self._set(max(YIELD * self.bytes_per_s, HALF * self.capacity))
         self._congested = True
-        self._holds = 1
+        self._deaf = True
 
     def _set(self, bytes_per_s: float) -> None:
         self.bytes_per_s = min(max(bytes_per_s, self._floor), self._ceiling)
