@@ -141,6 +141,9 @@ class TransferLike(Protocol):
     def cached(self, offset: int, length: int) -> memoryview | None:
         """Verified bytes that are in memory now; never blocks.  The view stays valid."""
 
+    def at_hand(self, offset: int, length: int) -> memoryview | None:
+        """As `cached`, and verified bytes that the system has in memory; never waits."""
+
     async def read(self, offset: int, length: int) -> memoryview:
         """Verified bytes, from memory or disk (whole spans of up to 1 MiB are kept, bounded).
 
