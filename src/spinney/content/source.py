@@ -65,6 +65,10 @@ class Feed(Protocol):
     pending_bytes: int
     """Asked for by `request` and neither delivered nor given back."""
     has: Bitfield
+    forgiving: bool
+    """False at first: who brought wrong bytes is convicted.  True: what comes by a group may have
+    been forged by anybody on the link, so a piece that failed convicts nobody; `Source.blamed`
+    says that it failed, also when others had a part in it, and bytes are taken as before."""
     asked_only: bool
     """False at first: bytes that nobody asked for are welcome (multicast).  True: what was never
     asked of this source is refused, so that it cannot spoil pieces that others bring."""
@@ -121,6 +125,12 @@ class TransferLike(Protocol):
     descriptor: Descriptor
     have: Bitfield
     """Verified and readable pieces."""
+    needed: Bitfield
+    """Wanted and not verified."""
+
+    @property
+    def congested(self) -> bool:
+        """More waits for hash and disk than may: what nobody asked for is refused."""
 
     @property
     def complete(self) -> bool:
