@@ -64,7 +64,7 @@ def lan(
 ) -> tuple[World, list[SimHost]]:
     """A world with one LAN of so many machines; each loses `loss` of what comes to it."""
     world = World(seed)
-    net = world.lan("lan", link=Link(latency=Constant(0.0002)))
+    net = world.lan("lan", link=Link(latency=Constant(0.0002)), prefix4="10.77.0.0/16")
     hosts = [world.host("h0", on=net)]
     receiver = Link(loss=loss, **line)
     hosts += [world.host(f"h{number}", on=net, link=receiver) for number in range(1, count)]
@@ -121,6 +121,9 @@ class Stage:
         self.layout = BlockLayout(content.descriptor)
         self.tag = tag_of(content.descriptor.infohash_v1 or b"", b"reign")
         self.groups = groups
+
+    def groups_of(self, host: Host) -> IpGroups:
+        return IpGroups(host, **self.groups)
 
     async def sending(
         self, host: Host, stream: Stream, name: str = "sender", **more: Any

@@ -42,6 +42,7 @@ class TransferFeed:
         self.left = False
         self.asked_only = False
         self.forgiving = False
+        self.steady = False
         self._late: dict[int, None] = {}
         """Blocks no longer asked of this source: at most `MAX_LATE`."""
         self.suspected: dict[int, None] = {}

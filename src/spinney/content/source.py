@@ -69,6 +69,9 @@ class Feed(Protocol):
     """False at first: who brought wrong bytes is convicted.  True: what comes by a group may have
     been forged by anybody on the link, so a piece that failed convicts nobody; `Source.blamed`
     says that it failed, also when others had a part in it, and bytes are taken as before."""
+    steady: bool
+    """False at first.  True: what it leased is coming right now; not even the endgame asks others
+    for it.  Who says so takes it back, and gives its leases back, when nothing comes any more."""
     asked_only: bool
     """False at first: bytes that nobody asked for are welcome (multicast).  True: what was never
     asked of this source is refused, so that it cannot spoil pieces that others bring."""

@@ -85,6 +85,7 @@ class Following(GroupReceiver):
         self._mark: Mark | None = None
         self._mark_at = 0.0
         self._mark_heard = 0
+        self._measured = False
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         if not stream.blocks:
@@ -289,8 +290,10 @@ class Following(GroupReceiver):
         got = self.heard - self._mark_heard
         loss = max(0.0, 1.0 - got / (mark.sent - last.sent))
         rate = got * SYMBOL_BYTES / (now - self._mark_at)
-        self.loss = FADE * self.loss + (1 - FADE) * loss
-        self.rate_bytes_per_s = FADE * self.rate_bytes_per_s + (1 - FADE) * rate
+        fade = FADE if self._measured else 0.0
+        self._measured = True
+        self.loss = fade * self.loss + (1 - fade) * loss
+        self.rate_bytes_per_s = fade * self.rate_bytes_per_s + (1 - fade) * rate
 
     # -- asking -------------------------------------------------------------------------
 

@@ -39,6 +39,8 @@ class Marking:
         self.sequence = 0
         self.wanted = False
         """Something happened that receivers wait to hear."""
+        self.expected = 0
+        """Receivers, as the leader knows."""
         self._host = host
         self._prefix = prefix_of(MARK, stream, tag)
         self._keys = keys
@@ -100,7 +102,7 @@ class Marking:
             position=plan.position,
             time_us=int(now * 1e6),
             round_trip_us=int(self._round_trip_s * 1e6),
-            receivers=plan.reporters.active(now),
+            receivers=max(self.expected, plan.reporters.active(now)),
             states=plan.states(now),
             coming=plan.coming(),
             told=tuple(self._told)[:MAX_TOLD],

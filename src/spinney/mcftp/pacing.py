@@ -8,6 +8,9 @@ from __future__ import annotations
 
 GRAIN_S = 0.001
 """The grain of an event loop's timers."""
+LONGEST_S = 0.004
+"""A volley is never more than what goes in this time, times `catch_up`: on a busy machine timers
+come so late again and again, and the rate must be kept."""
 
 
 class Pacer:
@@ -40,10 +43,12 @@ class Pacer:
     def allowance(self, now: float) -> int:
         """Bytes that may be sent now: at least a burst, or nothing."""
         self._refill(now)
-        if now - self._volley_at >= GRAIN_S:
+        passed = now - self._volley_at
+        if passed >= 0.75 * GRAIN_S:
             self._volley_at = now
-            grain = self.rate_bytes_per_s * GRAIN_S * self._catch_up
-            self._volley_left = max(float(self._burst_bytes), grain)
+            grain = min(max(passed, GRAIN_S), LONGEST_S)
+            volley = self.rate_bytes_per_s * grain * self._catch_up
+            self._volley_left = max(float(self._burst_bytes), volley)
         allowed = min(self._tokens, self._volley_left)
         return int(allowed + 1) if allowed > self._burst_bytes - 1 else 0
 

@@ -185,6 +185,7 @@ class Receiving:
             if rejoin is not None:
                 rejoin.cancel()
             if not self._following:
+                self.feed.steady = False
                 self.claims.give_back()
             for other in self._following.values():
                 other.arm()
@@ -383,7 +384,7 @@ class Receiving:
         before = self.feed.refused_bytes
         buffer.delivered = True
         with memoryview(buffer.data) as view:
-            for start, end in sent_ranges(self.layout, buffer):
+            for start, end in self._wanted_ranges(buffer):
                 self.feed.deliver(buffer.offset + start, view[start:end])
         block = buffer.block
         for each in self._following.values():
@@ -399,6 +400,25 @@ class Receiving:
         if not self.claims.wanted(block):
             self.buffers.close(block)
         return True
+
+    def _wanted_ranges(self, buffer: BlockBuffer) -> list[tuple[int, int]]:
+        """The parts of a block that were not known beforehand and are not here."""
+        ranges = sent_ranges(self.layout, buffer)
+        length, needed = self.layout.piece_length, self.transfer.needed
+        pieces = self.layout.pieces_of(buffer.block)
+        if all(piece in needed for piece in pieces):
+            return ranges
+        spans = [
+            (piece * length - buffer.offset, (piece + 1) * length - buffer.offset)
+            for piece in pieces
+            if piece in needed
+        ]
+        return [
+            (max(start, begin), min(end, stop))
+            for begin, stop in spans
+            for start, end in ranges
+            if max(start, begin) < min(end, stop)
+        ]
 
     def _solved(self, buffer: BlockBuffer) -> None:
         """A worker is done with a block."""
@@ -465,7 +485,8 @@ class Receiving:
             now = self.host.time()
             for following in list(self._following.values()):
                 self._watch(following, now)
-                if not following.stalled:
+                if not following.stalled and following.heard:
+                    self.feed.steady = True
                     self.claims.renew(self._soon(following), now)
 
     def _soon(self, following: Following) -> Iterator[int]:
@@ -493,6 +514,7 @@ class Receiving:
         if silent >= self.settings.forsaken_s and not following.forsaken:
             following.forsaken = True
             if all(each.stalled for each in self._following.values()):
+                self.feed.steady = False
                 self.claims.give_back()
 
     def _rejoin(self, following: Following) -> None:

@@ -61,7 +61,8 @@ class Reporters:
         return row.hopeless
 
     def hopeless(self) -> list[bytes]:
-        return [peer for peer, row in self._rows.items() if row.hopeless]
+        """Who wants more than its share, or loses more."""
+        return [peer for peer, row in self._rows.items() if row.hopeless or row.loss > self._share]
 
     def active(self, now: float) -> int:
         """Receivers heard of lately."""

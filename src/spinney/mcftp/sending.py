@@ -9,6 +9,7 @@ How a node uses it (all on the event loop):
                                      it is told by the marks, and its requests count no more
     await sending.close()            stops; polite: a last mark goes out
 
+    sending.expect_receivers(count)  how many the leader knows of (the timers of reports)
     sending.on_need(callback)        callback(peer: bytes, need: Need), after its check: the
                                      leader learns losses, rates and what late ones lack
     sending.progress                 `SendingProgress`: position, datagrams, bytes, repair, asked
@@ -163,6 +164,10 @@ class Sending(GroupReceiver):
     @property
     def receivers(self) -> list[tuple[bytes, Reporter]]:
         return self._plan.reporters.rows()
+
+    def expect_receivers(self, count: int) -> None:
+        """So many are in the group, as the leader knows: their timers follow from it."""
+        self._marking.expected = count
 
     def hopeless(self) -> list[bytes]:
         return self._plan.reporters.hopeless()
