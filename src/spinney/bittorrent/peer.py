@@ -402,6 +402,7 @@ class Peer:
             self.upload_only = row.upload_only
         if row.port is not None and self.listens_at is None:
             self.listens_at = (self.connection.remote[0], row.port)
+            self.downloader.listens_at = self.listens_at
         self._swarm.peer_introduced(self, row)
 
     def _metadata(self, payload: bytes) -> None:
