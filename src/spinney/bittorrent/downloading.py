@@ -14,6 +14,7 @@ from spinney.bittorrent.requests import RequestQueue
 from spinney.content.pieces import Bitfield
 from spinney.errors import PeerError
 from spinney.net.address import format_address, is_loopback
+from spinney.net.host import Address
 
 if TYPE_CHECKING:
     from spinney.content.transfer import Feed, TransferLike
@@ -36,6 +37,8 @@ class Downloader:
         host = connection.remote[0]
         self.peer_key = self.label if is_loopback(host) else host
         """Whom blame falls on.  Everybody on this machine has its loopback address."""
+        self.listens_at: Address | None = connection.remote if connection.outgoing else None
+        """Where it can be reached, as far as it is known."""
         self.feed: Feed | None = None
         self.queue = RequestQueue(now)
         self.meter = Meter(now, 10.0)
@@ -69,9 +72,10 @@ class Downloader:
     # the transfer's callbacks
 
     def piece_verified(self, piece: int) -> None:
-        feed = self.feed
-        if feed is None or feed.has.full:
-            return  # one who has everything gains nothing from knowing
+        if self.feed is None:
+            return
+        # Also to one who has everything: a seed spends its upload by what has left it, and its
+        # user may want to know who has all of it.
         self._connection.send(encode(Have(piece)))
         self._later()
 

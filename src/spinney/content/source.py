@@ -49,6 +49,10 @@ class Policy(Protocol):
 
     def may_request(self, source: Source, piece: int) -> bool: ...
 
+    def may_request_any(self, source: Source) -> bool:
+        """False if `may_request` is false for every piece that is wanted: a glance, so that a
+        source with nothing to do costs nothing."""
+
 
 class Feed(Protocol):
     """One source's place at a transfer.  All calls are synchronous, on the event loop.
@@ -153,6 +157,9 @@ class TransferLike(Protocol):
 
     def cached(self, offset: int, length: int) -> memoryview | None:
         """Verified bytes that are in memory now; never blocks.  The view stays valid."""
+
+    def at_hand(self, offset: int, length: int) -> memoryview | None:
+        """As `cached`, and verified bytes that the system has in memory; never waits."""
 
     async def read(self, offset: int, length: int) -> memoryview:
         """Verified bytes, from memory or disk (whole spans of up to 1 MiB are kept, bounded).

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import Any, TypeAlias
 
 from spinney.errors import WireError
@@ -221,29 +220,6 @@ def _ballot(table: Table) -> m.Ballot:
     return m.Ballot(_reign(table), _number(table, b"e"), candidate, _flag(table, b"p"))
 
 
-def _neighbours(table: Table) -> m.Neighbours:
-    four = _bytes(table, b"4", 0, m.NEIGHBOURS_MAX * 6)
-    six = _bytes(table, b"6", 0, m.NEIGHBOURS_MAX * 18)
-    rows = []
-    for packed, size in ((four, 6), (six, 18)):
-        if len(packed) % size:
-            raise WireError("addresses that are cut short")
-        for at in range(0, len(packed), size):
-            host = str(ip_address(packed[at : at + size - 2]))
-            rows.append((host, int.from_bytes(packed[at + size - 2 : at + size], "big")))
-    if len(rows) > m.NEIGHBOURS_MAX:
-        raise WireError("too many addresses")
-    return m.Neighbours(_reign(table), tuple(rows))
-
-
-def _neighbours_row(said: m.Neighbours) -> Table:
-    packed = {4: b"", 6: b""}
-    for host, port in said.addresses:
-        number = ip_address(host.partition("%")[0])
-        packed[number.version] += number.packed + port.to_bytes(2, "big")
-    return {b"r": said.reign, b"4": packed[4], b"6": packed[6]}
-
-
 def _published(table: Table) -> m.Published:
     pages = _number(table, b"pp", PUBLISHED_PAGES_MAX, 1)
     page = _number(table, b"p", pages - 1)
@@ -309,7 +285,6 @@ _CODECS: tuple[tuple[bytes, type, set[bytes], _Read, Callable[[Any], Table]], ..
         ),
         lambda s: {b"r": s.reign, b"e": s.term, b"c": s.successor},
     ),
-    (b"near", m.Neighbours, {b"r", b"4", b"6"}, _neighbours, _neighbours_row),
     (
         b"published",
         m.Published,

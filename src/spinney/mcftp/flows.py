@@ -24,8 +24,6 @@ FIRST_TURNS = 1 << 22
 who restarts, seldom sends again what was sent."""
 LOOK_AGAIN_S = 0.5
 """How often it is looked whether a followed stream still carries what we lack."""
-FLOWS_S = 1.5
-"""A stream without a frame for so long does not count as flowing: the swarm is free to fetch."""
 RETRY_S = 2.0
 """After a group could not be joined."""
 
@@ -44,6 +42,7 @@ class Flows:
         *,
         sends: bool,
         receives: bool,
+        most_bytes_per_s: float = float("inf"),
         rate: Callable[[Stream], Rate] | None,
         warn: Callable[[str], None],
         changed: Callable[[], None],
@@ -56,6 +55,8 @@ class Flows:
         self.settings = settings
         self.sends = sends
         self.receives = receives
+        self.most_bytes_per_s = most_bytes_per_s
+        """Streams that are faster together are not received: a group waits for nobody."""
         self.sending: dict[int, Sending] = {}
         self.receiving: Receiving | None = None
         self.followed: dict[int, Stream] = {}
@@ -71,8 +72,6 @@ class Flows:
         self._task: asyncio.Task[None] | None = None
         self._warned: dict[str, None] = {}
         self._failed_at: dict[int, float] = {}
-        self._told_off = False
-        """A sender told us to fetch elsewhere."""
 
     def _is_sound(self, stream: Stream) -> bool:
         """Is it a group of ours, and does it name each block once, none beyond the file's end?"""
@@ -188,6 +187,8 @@ class Flows:
         for number, stream in wanted.items():
             if self.followed.get(number) == stream or not receiving.useful(stream):
                 continue
+            if not self._fits(stream):
+                continue
             if self.host.time() - self._failed_at.get(number, float("-inf")) < RETRY_S:
                 continue
             try:
@@ -198,6 +199,16 @@ class Flows:
             else:
                 self.followed[number] = stream
 
+    def _fits(self, stream: Stream) -> bool:
+        """Is there room for it beside those that are followed?"""
+        others = sum(
+            each.rate_bytes_per_s for each in self.followed.values() if each.number != stream.number
+        )
+        if others + stream.rate_bytes_per_s <= self.most_bytes_per_s:
+            return True
+        self.warn_once("the group sends faster than --down allows: the swarm brings what it can")
+        return False
+
     def _drop(self, number: int) -> None:
         del self.followed[number]
         if self.receiving is not None:
@@ -207,13 +218,6 @@ class Flows:
     def sent_bytes(self) -> int:
         running = sum(sending.sent_bytes for sending in self.sending.values())
         return self.left_sent_bytes + running
-
-    @property
-    def flowing(self) -> bool:
-        """Do streams come, and are we served by them?"""
-        if self.receiving is None or self._told_off:
-            return False
-        return any(row.silent_s < FLOWS_S for row in self.receiving.streams)
 
     def loss(self) -> float:
         """Of what is sent to us, the greatest of the streams."""
@@ -242,7 +246,6 @@ class Flows:
         self._warned.clear()
 
     def dismissed(self, stream: Stream) -> None:
-        self._told_off = True
         self.warn_once("too much is lost by multicast here: the rest comes by the swarm")
 
     def spoiled(self, stream: Stream, address: Address) -> None:

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 TICK_S = 0.1
 """How often a leader looks at how its streams are."""
 ADDRESS_TRIES = 4
-NEIGHBOURS_S = 5.0
-NEIGHBOUR_PAGES = 8
-"""Swarm addresses are told to 320 members: in a larger group most hear nobody of the swarm."""
 PROPOSAL_INTERVALS = 2.0
 """A new electorate that its electors have not accepted in so many intervals is withdrawn."""
 
@@ -57,7 +54,6 @@ class Leading:
             self.leader.inherit(streams, node.previous_leader, now)
         self._begun_at = now - (last.age_ms / 1000 if same and last is not None else 0.0)
         self._spoke_at = float("-inf")
-        self._introduced_at = now
         self._speak_soon = True
         self._told_serial = -1
         self._proposed_at = now
@@ -75,15 +71,14 @@ class Leading:
 
     # -- hearing ------------------------------------------------------------------------
 
-    def heard(self, sender: bytes, said: m.Message, now: float, host: str) -> None:
+    def heard(self, sender: bytes, said: m.Message, now: float) -> None:
         """From a member, verified."""
         leader = self.leader
         if isinstance(said, m.SealedStatus):
             if said.reign == self._node.election.reign:
                 try:
                     plain = self._sealing.open(said.box, said.reign)
-                    member = leader.report(sender, codec.decode_status(plain), now)
-                    member.host = host.partition("%")[0]
+                    leader.report(sender, codec.decode_status(plain), now)
                 except WireError:
                     self._node.malformed += 1
         elif isinstance(said, m.Hello):
@@ -128,9 +123,6 @@ class Leading:
             self._speak(now)
         if request is not None:
             node.say(request)
-        if now - self._introduced_at >= NEIGHBOURS_S:
-            self._introduced_at = now
-            self._introduce()
         soon = self._speak_soon and self._spoke_at + least
         self.next_at = min(now + TICK_S, soon or now + TICK_S)
 
@@ -165,22 +157,6 @@ class Leading:
     def _publish(self) -> None:
         for page in self._node.publishing.pages():
             self._node.say(page)
-
-    def _introduce(self) -> None:
-        """Tells the swarm addresses of the members, a part at a time."""
-        node = self._node
-        rows = [
-            (member.host, member.port)
-            for member in self.leader.members
-            if member.port and member.host
-        ]
-        own = node.settings.swarm_port
-        if own and node.group is not None:
-            rows.append((node.group.local_address[0].partition("%")[0], own))
-        rows = rows[: NEIGHBOUR_PAGES * m.NEIGHBOURS_MAX]
-        for at in range(0, len(rows), m.NEIGHBOURS_MAX):
-            part = tuple(rows[at : at + m.NEIGHBOURS_MAX])
-            node.say(m.Neighbours(node.election.reign, part))
 
     def _elect(self, now: float) -> None:
         """Keeps the electorate such as it ought to be."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from spinney.mcftp.stream import Stream
-from spinney.net.host import Address
 
 REIGN_BYTES = 8
 ELECTORATE_MAX = 7
@@ -21,8 +20,6 @@ PAGES_MAX = 32
 STREAMS_MAX = 32
 BLOCKS_MAX = 1 << 24
 """Source blocks of a file: 16 TiB at 1 MiB."""
-NEIGHBOURS_MAX = 40
-"""Of one message: 18 bytes each, with IPv6."""
 STATUS_BITS_MAX = 4_096
 """Blocks that one status report tells of; more are told in pages."""
 
@@ -195,15 +192,6 @@ class HandOver:
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbours:
-    """From the leader: swarm addresses of members, so that they do not swarm among themselves over
-    the link that the group uses."""
-
-    reign: bytes
-    addresses: tuple[Address, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Published:
     """A page of what the publisher signed: opaque here, checked by the descriptor."""
 
@@ -224,6 +212,5 @@ Message: TypeAlias = (
     | Ballot
     | Leave
     | HandOver
-    | Neighbours
     | Published
 )

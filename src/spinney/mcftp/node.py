@@ -13,8 +13,8 @@ How a peer wires it (all on the event loop):
     node.begin()                  sharer: start sending now, whoever has joined (a key press)
     node.view()                   `View`: receivers, leader, streams, for the progress display
     await node.enough.wait()      set when `until_complete` receivers have everything
-    node.covers((host, port))     is this swarm address a member's, while multicast works?  Then the
-                                  policy of the swarm does not fetch from it
+    (host, port) in node.neighbours   is this swarm address a member's?  Then the policy of the
+                                  swarm does not fetch from it what `receiving.live` streams bring
     await node.close()            polite: says that it goes, hands leadership over, gives leases
                                   back
 
@@ -48,7 +48,7 @@ from spinney.mcftp.election import Election
 from spinney.mcftp.flows import Flows
 from spinney.mcftp.layout import BlockLayout
 from spinney.mcftp.leading import Leading
-from spinney.mcftp.neighbours import Neighbourhood
+from spinney.mcftp.neighbours import Neighbours
 from spinney.mcftp.packets import tag_of
 from spinney.mcftp.publishing import Publishing
 from spinney.mcftp.rate import Rate
@@ -59,7 +59,7 @@ from spinney.mcftp.showing import view_of
 from spinney.mcftp.speaking import Speaking
 from spinney.mcftp.stream import Stream
 from spinney.mcftp.view import McftpEvent, View
-from spinney.net.host import Address, Host
+from spinney.net.host import Host
 from spinney.trust.envelope import Envelope, Replays, file_tag, parse
 from spinney.trust.keys import Keys
 
@@ -118,9 +118,9 @@ class McftpNode(GroupReceiver):
         self.enough = asyncio.Event()
         self.leaderships = leaderships or Leaderships(settings.leaderships)
         self.group: Group | None = None
-        self.neighbours = Neighbourhood()
         self.publishing = publishing or Publishing()
         self.malformed = 0
+        self.neighbours = Neighbours()
         self.keys: Keys
         self.election: Election
         self.speaking: Speaking
@@ -157,6 +157,7 @@ class McftpNode(GroupReceiver):
             self.key,
             self.file,
             self.settings.state_folder,
+            port=self.settings.swarm_port,
             warn=lambda line: self.tell(McftpEvent("warning", line)),
             wake=self.wake,
         )
@@ -180,6 +181,7 @@ class McftpNode(GroupReceiver):
             self._data,
             sends=self.settings.may_send,
             receives=not self.settings.send_only,
+            most_bytes_per_s=self.settings.down_bytes_per_s or float("inf"),
             rate=self._rate,
             warn=lambda line: self.tell(McftpEvent("warning", line)),
             changed=self.wake,
@@ -192,6 +194,7 @@ class McftpNode(GroupReceiver):
         if self._closed or self._task is None:
             return
         if self.group is not None and self.election.reign:
+            await self.reporting.last()
             await self._say_goodbye()
         self._closed = True
         self._task.cancel()
@@ -386,20 +389,22 @@ class McftpNode(GroupReceiver):
     # -- hearing ------------------------------------------------------------------------
 
     def group_received(self, batch: list[Sent]) -> None:
-        for data, remote in batch:
+        for data, (host, _) in batch:
             if self.leading is None and b"1:t6:status1:x" in data:
                 self.reporting.heard_report(self.host.time())
+                self.neighbours.glance(data, host, self.file)
                 continue
             try:
                 said = parse(data)
                 if said.file == self.file and said.public != self.keys.public:
-                    self._hear(said, remote[0])
+                    self.neighbours.note(said, host)
+                    self._hear(said)
             except WireError:
                 self.malformed += 1
 
     def group_error(self, error: OSError) -> None: ...
 
-    def _hear(self, said: Envelope, host: str) -> None:
+    def _hear(self, said: Envelope) -> None:
         if not self._matters(codec.kind_of(said.message)):
             return
         message = codec.decode(said.message)
@@ -417,11 +422,8 @@ class McftpNode(GroupReceiver):
         elif isinstance(message, m.Published):
             if sender == self.election.leader and self.publishing.heard(sender, message):
                 self.tell(McftpEvent("published"))
-        elif isinstance(message, m.Neighbours):
-            if sender == self.election.leader:
-                self.neighbours.heard(message.addresses, now)
         elif self.leading is not None:
-            self.leading.heard(sender, message, now, host)
+            self.leading.heard(sender, message, now)
         self.wake()
 
     def _matters(self, kind: bytes) -> bool:
@@ -464,13 +466,6 @@ class McftpNode(GroupReceiver):
         self.wake()
 
     # -- what is seen -------------------------------------------------------------------
-
-    def covers(self, address: Address) -> bool:
-        """Is this swarm address a member's, and does the group bring us what we lack?  Then the
-        swarm need not fetch from it."""
-        if self.transfer.complete or not self.flows.flowing:
-            return False
-        return self.neighbours.holds(address, self.host.time())
 
     def view(self) -> View:
         """How it stands."""

@@ -63,6 +63,8 @@ class Settings:
     """Told in signed messages, so that members do not swarm among themselves over this link."""
     up_bytes_per_s: int = 0
     """What the line is known to give; 0: not known."""
+    down_bytes_per_s: int = 0
+    """Streams that come faster together are not followed; 0: no limit."""
     interested: bool | None = None
     """Counts as a receiver, for `wait_for`, `until_complete` and the display.  None: whoever
     lacked something when it began."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from spinney.errors import StorageError
 from spinney.groups.group import Group
-from spinney.mcftp import ballots, codec
+from spinney.mcftp import ballots, codec, neighbours
 from spinney.mcftp.election import Election, Votes
 from spinney.mcftp.messages import Message
 from spinney.net.host import Host
@@ -19,7 +19,8 @@ LIFE_BITS = 40
 
 
 class Speaking:
-    """One node's voice and its record of votes.  `folder` None: nothing is kept."""
+    """One node's voice and its record of votes.  `folder` None: nothing is kept.  `port`: of our
+    swarm, stated in each message (0: none)."""
 
     def __init__(
         self,
@@ -28,6 +29,7 @@ class Speaking:
         file: bytes,
         folder: str | None,
         *,
+        port: int,
         warn: Callable[[str], None],
         wake: Callable[[], None],
     ) -> None:
@@ -38,6 +40,7 @@ class Speaking:
         self._path = None if folder is None else ballots.path_of(folder, key)
         self._warn = warn
         self._wake = wake
+        self._port = port
         self._lives = 1
         self._sequence = 0
         self._waiting: deque[Message] = deque()
@@ -78,6 +81,8 @@ class Speaking:
         while self._waiting and self.group is not None:
             self._sequence += 1
             table = codec.encode(self._waiting.popleft())
+            if self._port:
+                table[neighbours.KEY] = self._port
             self.group.send(make(self.keys, self._file, self._sequence, table))
 
     async def _save(self, votes: list[tuple[bytes, Votes]]) -> None:

@@ -7,7 +7,7 @@ import errno
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from spinney.net.host import Address, Buffer, Datagram, DatagramOptions, DatagramReceiver, Datagrams
 from spinney.net.live.batches import MESSAGES, Batches, available
@@ -217,13 +217,11 @@ class DrainedDatagrams(DatagramSocket):
         at_once = max(1, min(SEGMENTS_AT_ONCE, LARGEST_DATAGRAM_BYTES // segment_bytes))
         if total <= at_once * segment_bytes and len(buffers) <= BUFFERS_AT_ONCE:
             return self._burst(buffers, total, segment_bytes, remote)
-        whole = memoryview(b"".join(buffers))
         taken = 0
-        for at in range(0, total, at_once * segment_bytes):
-            part = whole[at : at + at_once * segment_bytes]
-            sent = self._burst([part], len(part), segment_bytes, remote)
+        for part, size in _parts(buffers, at_once * segment_bytes):
+            sent = self._burst(part, size, segment_bytes, remote)
             taken += sent
-            if sent * segment_bytes < len(part):
+            if sent * segment_bytes < size:
                 break
         return taken
 
@@ -273,6 +271,7 @@ class DrainedDatagrams(DatagramSocket):
     def close(self) -> None:
         if self._closed:
             return
+        _ = self.overflowed  # its last value
         self._closed = True
         if self._pause is not None:
             self._pause.cancel()
@@ -287,3 +286,22 @@ def _segment_of_control(control: list[tuple[int, int, bytes]]) -> int:
         if level == SOL_UDP and kind == UDP_GRO:
             return int.from_bytes(data[:4], sys.byteorder)
     return 0
+
+
+def _parts(buffers: Sequence[Buffer], part_bytes: int) -> Iterator[tuple[list[Buffer], int]]:
+    """(buffers, bytes) of each call: cut every `part_bytes`, joined only if they are crumbs."""
+    part: list[Buffer] = []
+    size = 0
+    for buffer in buffers:
+        at, length = 0, len(buffer)
+        while at < length:
+            take = min(length - at, part_bytes - size)
+            part.append(buffer if take == length else memoryview(buffer)[at : at + take])
+            at, size = at + take, size + take
+            if len(part) >= BUFFERS_AT_ONCE:
+                part = [b"".join(part)]
+            if size == part_bytes:
+                yield part, size
+                part, size = [], 0
+    if size:
+        yield part, size
