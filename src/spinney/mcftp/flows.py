@@ -137,7 +137,10 @@ class Flows:
             running = self.sending.get(number)
             if running is not None:
                 if running.stream != stream:
-                    running.reschedule(stream)
+                    slower = running.stream.rate_bytes_per_s != stream.rate_bytes_per_s
+                    running.reschedule(
+                        stream, self._rate(stream) if slower and self._rate else None
+                    )
                 continue
             sending = Sending(
                 self.host,
