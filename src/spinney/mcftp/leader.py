@@ -34,6 +34,8 @@ SLOWEST_PART = 50
 """Those who lose more than 30 % are slow, not unlucky; nobody slows a stream below 1/50."""
 PLAN_EVERY_S = 0.5
 """Between two plans, at least."""
+ADDRESS_WAIT_S = 1.0
+"""How long a plan waits for the addresses of all its senders."""
 NUMBERS = 256
 
 
@@ -109,6 +111,9 @@ class Leader:
         self._first_receiver_at: float | None = None
         self._planned_at = float("-inf")
         self._plan_wanted = False
+        self._senders_wanted = 1
+        self._wanted_since = now
+        self._counted_round = 0
 
     # -- take over ----------------------------------------------------------------------
 
@@ -173,6 +178,9 @@ class Leader:
             silent = now - running.heard_at > self.settings.sender_silent_s
             if silent and running.stream.sender != self.me:
                 self.left(running.stream.sender)
+        if self._counted_round != self.round and now >= self.window_ends:
+            self._counted_round = self.round
+            self._count_senders(now)
         if not self.started:
             self.started = self._may_start(now)
         if self.started and now - self._planned_at >= PLAN_EVERY_S and now >= self.window_ends:
@@ -291,6 +299,8 @@ class Leader:
         free = min(free, len(self.spare))
         if not wanted or free <= 0:
             return
+        if self.addresses_wanted and now - self._wanted_since < ADDRESS_WAIT_S:
+            return
         self._planned_at = now
         holders = self.members.holders()
         chosen = choose(wanted, holders, self.blocks, free)
@@ -352,8 +362,16 @@ class Leader:
     @property
     def addresses_wanted(self) -> int:
         """How many more reserved addresses a plan could use."""
-        senders = max(1, min(self.settings.streams, len(self.members.holders())))
-        return max(0, min(senders, 4) - len(self.running) - len(self.spare))
+        return max(0, self._senders_wanted - len(self.running) - len(self.spare))
+
+    def _count_senders(self, now: float) -> None:
+        """How many senders it takes to send what is lacking, or anything at all."""
+        chosen = choose(
+            self.members.lacked(), self.members.holders(), self.blocks, self.settings.streams
+        )
+        if len(chosen) > self._senders_wanted:
+            self._wanted_since = now
+        self._senders_wanted = max(1, len(chosen))
 
     def electorate(self) -> tuple[bytes, ...]:
         """Who ought to elect: ourselves and the best of the others."""

@@ -188,7 +188,12 @@ class Leading:
         while leader.freed:
             self._node.reservations.drop_later(group_key(leader.freed.pop()))
         if leader.addresses_wanted and (self._reserving is None or self._reserving.done()):
-            self._reserving = asyncio.get_running_loop().create_task(self._reserve_one())
+            self._reserving = asyncio.get_running_loop().create_task(
+                self._reserve_some(leader.addresses_wanted)
+            )
+
+    async def _reserve_some(self, count: int) -> None:
+        await asyncio.gather(*(self._reserve_one() for _ in range(count)))
 
     async def _reserve_one(self) -> None:
         """One more address for a stream, free by the directory."""
