@@ -443,6 +443,7 @@ class McftpNode(GroupReceiver):
         if self.leading is not None:
             self._stop_leading()
         self.last_keep_alive = said
+        self.count_complete(said.complete)
         self.previous_leader = sender
         if (said.reign, sender) != before:
             self.tell(McftpEvent("leader", sender.hex()))
@@ -458,6 +459,13 @@ class McftpNode(GroupReceiver):
             del self._pages[schedule]
             self._told = schedule
             self.apply(codec.join([pages[page].streams for page in sorted(pages)]))
+
+    def count_complete(self, receivers: int) -> None:
+        """So many have everything, by our own count or by the leader's."""
+        enough = self.settings.until_complete
+        if enough and receivers >= enough and not self.enough.is_set():
+            self.enough.set()
+            self.tell(McftpEvent("complete"))
 
     def apply(self, streams: tuple[Stream, ...]) -> None:
         """A schedule, the leader's or our own, is put into work."""
