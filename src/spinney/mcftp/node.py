@@ -377,8 +377,8 @@ class McftpNode(GroupReceiver):
         while self._waiting and self.group is not None:
             self._sequence += 1
             table = codec.encode(self._waiting.popleft())
-            if self.settings.swarm_port:
-                table[KEY] = self.settings.swarm_port
+            if self.settings.swarm_id:
+                table[KEY] = self.settings.swarm_id
             self.group.send(make(self.keys, self.file, self._sequence, table))
 
     async def _flush(self) -> None:
@@ -403,15 +403,15 @@ class McftpNode(GroupReceiver):
     # -- hearing ------------------------------------------------------------------------
 
     def group_received(self, batch: list[Sent]) -> None:
-        for data, (host, _) in batch:
+        for data, _ in batch:
             if self.leading is None and b"1:t6:status1:x" in data:
                 self.reporting.heard_report(self.host.time())
-                self.neighbours.glance(data, host, self.file)
+                self.neighbours.glance(data, self.file)
                 continue
             try:
                 said = parse(data)
                 if said.file == self.file and said.public != self.keys.public:
-                    self.neighbours.note(said, host)
+                    self.neighbours.note(said)
                     self._hear(said)
             except WireError:
                 self.malformed += 1

@@ -101,8 +101,8 @@ class SwarmMoving(Moving[R]):
     @property
     def complete_peers(self) -> int:
         """Who has got everything, by the swarm or the group, each once."""
-        places = self._swarm.finishing.places if self._swarm is not None else []
-        return len(places) if self._together is None else self._together.finished(places)
+        counted = self._swarm.finishing.peer_ids if self._swarm is not None else []
+        return len(counted) if self._together is None else self._together.finished(counted)
 
     def _wanted_bytes(self, descriptor: Descriptor) -> int:
         return descriptor.total_bytes
