@@ -102,7 +102,7 @@ def test_a_status_comes_back_as_it_was() -> None:
 
 
 def test_the_fullest_page_fits() -> None:
-    runs = tuple((2 * number + (1 << 23), 1) for number in range(900))
+    runs = tuple((2 * number + (1 << 23), 1) for number in range(860))
     streams = tuple(
         Stream(number, bytes(codec.ADDRESS_BYTES_MAX), PEERS[0], 255, LARGE, runs[number::4])
         for number in range(4)
