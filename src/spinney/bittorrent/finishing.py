@@ -91,8 +91,8 @@ class Finishing:
         self._ban = ban
         self._over = over
         self._loop = asyncio.get_running_loop()
-        self._counted: dict[object, object] = {}
-        """With where each was: its host, on loopback where it listens."""
+        self._counted: dict[object, bytes] = {}
+        """With the peer id of each."""
         self._took_bytes: dict[object, int] = {}
         """By address, over connections that have ended."""
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -104,8 +104,8 @@ class Finishing:
         return len(self._counted)
 
     @property
-    def places(self) -> list[object]:
-        """Of those that are counted: a host, or on loopback (host, port) if it is known."""
+    def peer_ids(self) -> list[bytes]:
+        """Of those that are counted."""
         return list(self._counted.values())
 
     def proving(self, peer: Peer) -> bool:
@@ -166,9 +166,7 @@ class Finishing:
     def _count(self, peer: Peer) -> None:
         address = who(peer)
         if len(self._counted) < KNOWN_KEPT:
-            self._counted[address] = address
-            if address == peer.peer_id and peer.listens_at is not None:
-                self._counted[address] = peer.listens_at
+            self._counted[address] = peer.peer_id
 
     def left(self, peer: Peer) -> None:
         """The connection has ended: what it took stays with its address."""

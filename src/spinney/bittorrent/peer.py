@@ -97,6 +97,7 @@ class Peer:
         self.counted_out = False
         """It has left, and what it took is booked (`Finishing`)."""
         self.downloader = Downloader(connection, now, self._lied)
+        self.downloader.peer_id = self.peer_id
         self.uploader = Uploader(connection, swarm, now, self._refuse)
         self._swarm = swarm
         self._loop = asyncio.get_running_loop()
@@ -402,7 +403,6 @@ class Peer:
             self.upload_only = row.upload_only
         if row.port is not None and self.listens_at is None:
             self.listens_at = (self.connection.remote[0], row.port)
-            self.downloader.listens_at = self.listens_at
         self._swarm.peer_introduced(self, row)
 
     def _metadata(self, payload: bytes) -> None:

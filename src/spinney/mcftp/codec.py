@@ -28,7 +28,7 @@ BOX_BYTES_MAX = 900
 PUBLISHED_BYTES_MAX = 900
 PUBLISHED_PAGES_MAX = 4_096
 """3.6 MB of signed checksums: 230,000 chunks."""
-RUNS_BYTES_MAX = 410
+RUNS_BYTES_MAX = 390
 """Of one page; the head of a keep-alive with two full electorates takes the rest."""
 
 _STATUS_LIMITS = bencode.Limits(depth=4, tokens=64, length_bytes=BOX_BYTES_MAX)

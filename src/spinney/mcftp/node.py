@@ -13,8 +13,8 @@ How a peer wires it (all on the event loop):
     node.begin()                  sharer: start sending now, whoever has joined (a key press)
     node.view()                   `View`: receivers, leader, streams, for the progress display
     await node.enough.wait()      set when `until_complete` receivers have everything
-    (host, port) in node.neighbours   is this swarm address a member's?  Then the policy of the
-                                  swarm does not fetch from it what `receiving.live` streams bring
+    swarm_id in node.neighbours   is this one of the swarm a member?  Then the policy of the swarm
+                                  does not fetch from it what live streams bring
     await node.close()            polite: says that it goes, hands leadership over, gives leases
                                   back
 
@@ -157,7 +157,7 @@ class McftpNode(GroupReceiver):
             self.key,
             self.file,
             self.settings.state_folder,
-            port=self.settings.swarm_port,
+            swarm_id=self.settings.swarm_id,
             warn=lambda line: self.tell(McftpEvent("warning", line)),
             wake=self.wake,
         )
@@ -389,15 +389,15 @@ class McftpNode(GroupReceiver):
     # -- hearing ------------------------------------------------------------------------
 
     def group_received(self, batch: list[Sent]) -> None:
-        for data, (host, _) in batch:
+        for data, _ in batch:
             if self.leading is None and b"1:t6:status1:x" in data:
                 self.reporting.heard_report(self.host.time())
-                self.neighbours.glance(data, host, self.file)
+                self.neighbours.glance(data, self.file)
                 continue
             try:
                 said = parse(data)
                 if said.file == self.file and said.public != self.keys.public:
-                    self.neighbours.note(said, host)
+                    self.neighbours.note(said)
                     self._hear(said)
             except WireError:
                 self.malformed += 1

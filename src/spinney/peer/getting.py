@@ -152,6 +152,7 @@ class Getting(SwarmMoving[Done]):
         """From now on it is filled, by the group and the swarm."""
         assert self._plan is not None
         if self._together is not None:
+            from spinney.mcftp.neighbours import short_id
             from spinney.mcftp.settings import Settings as GroupSettings
 
             keeps = not transfer.sink.in_order
@@ -162,6 +163,7 @@ class Getting(SwarmMoving[Done]):
                     may_lead=keeps,
                     interested=True,
                     swarm_port=0 if self._plan.only else self._peer.port,
+                    swarm_id=b"" if self._plan.only else short_id(self.require_swarm().peer_id),
                 ),
             )
         if self._plan.only:

@@ -106,6 +106,7 @@ class Sharing(SwarmMoving[Done | None]):
     async def _join_group(self, options: ShareOptions) -> None:
         if self._together is None:
             return
+        from spinney.mcftp.neighbours import short_id
         from spinney.mcftp.settings import Settings as GroupSettings
 
         transfer = self._transfer
@@ -118,6 +119,7 @@ class Sharing(SwarmMoving[Done | None]):
                 send_only=True,
                 interested=False,
                 swarm_port=self._peer.port,
+                swarm_id=short_id(self.require_swarm().peer_id),
             ),
         )
 

@@ -15,13 +15,13 @@ from spinney.bittorrent.downloading import Downloader
 from spinney.content.pieces import Bitfield
 from spinney.content.source import Source
 from spinney.content.transfer import Transfer
+from spinney.mcftp.neighbours import short_id
 from spinney.mcftp.node import McftpNode
 from spinney.mcftp.rate import FixedRate, Rate
 from spinney.mcftp.settings import Settings
 from spinney.mcftp.stream import Stream
 from spinney.mcftp.view import McftpEvent, View
-from spinney.net.address import is_local, is_loopback
-from spinney.net.host import Address, Host
+from spinney.net.host import Host
 from spinney.net.limits import Limit
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.1
 """How often it is looked what the streams bring."""
-LOOKING_S = 0.6
-"""So long the group is looked for before neighbours are asked by the swarm: a group that is there
-answers within 0.3 s."""
+LOOKING_S = 2.0
+"""So long neighbours are not asked by the swarm while the group is looked for and joined: that
+takes 0.3 s if there is one, 0.8 s if there is none, and more on a busy machine."""
 BEGIN_S = 1.5
 """From the leader's word that it begins to the first data."""
 FRESH_INTERVALS = 4.0
@@ -78,9 +78,10 @@ class Together:
         self._closed: Bitfield | None = None
         """Pieces that neighbours are not asked for."""
         self._some_open = True
-        self._looking = True
+        self._looking = False
         self._carried: tuple[tuple[Stream, ...], Bitfield] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._on_event: Callable[[McftpEvent], None] | None = None
 
     # -- life
 
@@ -96,6 +97,7 @@ class Together:
         from dataclasses import replace
 
         self._transfer = transfer
+        self._began = self._host.time()
         most_up, most_down = _least(self._up), _least(self._down)
         rate = plan.rate_bytes_per_s
         if most_up is not None:
@@ -114,10 +116,20 @@ class Together:
             settings,
             leaderships=multicast.leaderships,
             rate=None if most_up is None else self._bound_rate,
-            on_event=on_event,
+            on_event=self._heard,
         )
+        self._on_event = on_event
+        self._looking = not transfer.complete
+        self._closed = None if transfer.complete else self._everything()
+        self._some_open = transfer.complete
         await self.node.start()
         self._task = asyncio.get_running_loop().create_task(self._look_forever(), name="together")
+
+    def _heard(self, event: McftpEvent) -> None:
+        if event.what == "searching":
+            self._looking = False  # there is none yet
+        if self._on_event is not None:
+            self._on_event(event)
 
     def _bound_rate(self, stream: Stream) -> Rate:
         most = (_least(self._up) or stream.rate_bytes_per_s) * SHARE_OF_LIMIT
@@ -148,15 +160,15 @@ class Together:
     def sent_bytes(self) -> int:
         return self.node.flows.sent_bytes if self.node is not None else 0
 
-    def finished(self, places: list[object]) -> int:
+    def finished(self, peer_ids: list[bytes]) -> int:
         """How many receivers have everything, each once, with those that the swarm has counted
-        (at these places: a host, on loopback a host and a port)."""
+        (by their peer ids there)."""
         node = self.node
         if node is None or node.leading is None:
-            return len(places)
+            return len(peer_ids)
         mine = list(node.leading.leader.members.finished)
-        seen = {_place(node.neighbours.address_of(peer)) for peer in mine}
-        return len(mine) + sum(1 for place in places if place not in seen)
+        seen = {node.neighbours.swarm_id_of(peer) for peer in mine}
+        return len(mine) + sum(1 for peer_id in peer_ids if short_id(peer_id) not in seen)
 
     # -- the policy
 
@@ -170,10 +182,9 @@ class Together:
     def _is_neighbour(self, source: Source) -> bool:
         if not isinstance(source, Downloader) or self.node is None:
             return False
-        address = source.listens_at
-        if address is None:
-            return False
-        return address in self.node.neighbours or (self._looking and is_local(address[0]))
+        if self._looking:
+            return source.on_link
+        return short_id(source.peer_id) in self.node.neighbours
 
     # -- looking
 
@@ -204,7 +215,8 @@ class Together:
         node, now = self.node, self._host.time()
         assert node is not None
         said = node.last_keep_alive
-        self._looking = said is None and node.leading is None and now < self._began + LOOKING_S
+        if said is not None or node.leading is not None or now >= self._began + LOOKING_S:
+            self._looking = False
         if self._looking:
             return self._everything()
         fresh = now - node.election.heard_at < FRESH_INTERVALS * node.settings.keep_alive_s
@@ -267,10 +279,3 @@ def _least(limit: Limit) -> float | None:
 
 def _beyond(needed: Bitfield, closed: Bitfield) -> bool:
     return bool(needed.as_int() & ~closed.as_int())
-
-
-def _place(address: Address | None) -> object:
-    """As `Finishing.places` names it."""
-    if address is None:
-        return None
-    return address if is_loopback(address[0]) else address[0]
