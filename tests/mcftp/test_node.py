@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.mcftp.lans import ROUGH, directory
@@ -11,6 +12,8 @@ from tests.mcftp.peers import Room
 from tests.mcftp.stage import transfer_on
 
 from content.moving import Content
+from spinney.errors import NetworkError
+from spinney.groups.group import Group, GroupReceiver
 from spinney.groups.ip import IpGroups
 from spinney.mcftp.node import Leaderships, McftpNode
 from spinney.mcftp.publishing import Publishing
@@ -354,4 +357,31 @@ def test_twenty_files_at_once() -> None:
         assert len(set(groups)) == 20
 
     with Room(18, 3, keep_alive_s=2.0) as room:
+        room.world.run(run())
+
+
+def test_a_group_that_cannot_be_joined_at_first() -> None:
+    """One line for the user; it is tried again, and the file arrives."""
+
+    async def run() -> None:
+        await room.peer(0).start(full=True)
+        one = await room.peer(1).start()
+        groups = one.node.flows.groups
+        join, failed = groups.join, []
+
+        async def fails(address: bytes, receiver: GroupReceiver, **more: Any) -> Group:
+            if len(failed) < 2:
+                failed.append(address)
+                raise NetworkError("no route")
+            return await join(address, receiver, **more)
+
+        await room.until(lambda: one.node.group is not None, 5.0, 0.001)
+        groups.join = fails  # type: ignore[method-assign]
+        await room.until(room.all_done, 30.0)
+        assert len(failed) == 2
+        assert [event.detail for event in one.happened("warning")] == [
+            "cannot receive by multicast: no route"
+        ]
+
+    with Room(19, 2) as room:
         room.world.run(run())

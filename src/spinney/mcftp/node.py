@@ -65,6 +65,8 @@ from spinney.trust.keys import Keys
 
 PAGES_KEPT = 4
 """Schedules whose pages are being put together; a leader has one at a time."""
+JOIN_AGAIN_S = 3.0
+"""After the group could not be joined: an interface may come up."""
 REJOIN_INTERVALS = 2.5
 REJOIN_S = 2.0
 """Without a keep-alive for so long the group is joined anew, so often: switches forget members."""
@@ -252,7 +254,7 @@ class McftpNode(GroupReceiver):
                 await self._join(address)
             except NetworkError as error:
                 self.flows.warn_once(f"multicast does not work here: {error}")
-                await asyncio.sleep(self.settings.find_again_s[-1])
+                await asyncio.sleep(JOIN_AGAIN_S)
                 continue
             if founds and not self.election.reign:
                 self.election.found(self.host.entropy(m.REIGN_BYTES))
