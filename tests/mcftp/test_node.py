@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,8 @@ from content.moving import Content
 from spinney.errors import NetworkError
 from spinney.groups.group import Group, GroupReceiver
 from spinney.groups.ip import IpGroups
+from spinney.mcftp.members import Member
+from spinney.mcftp.messages import Status
 from spinney.mcftp.node import Leaderships, McftpNode
 from spinney.mcftp.publishing import Publishing
 from spinney.sim import Link
@@ -299,18 +302,34 @@ def test_two_files_at_once() -> None:
         room.world.run(run())
 
 
-@pytest.mark.night
-def test_a_thousand() -> None:
-    """No implosion: a few hundred reports a second at the leader, and all have it."""
+@pytest.mark.parametrize(
+    "machines", [80, pytest.param(1_000, marks=pytest.mark.night)], ids=["eighty", "thousand"]
+)
+def test_a_crowd_that_joins_at_once(machines: int) -> None:
+    """No implosion: the leader hears at most some hundred reports a second, and all have it."""
 
     async def run() -> None:
-        source = await room.peer(0).start(full=True)
-        for number in range(1, 1_000):
-            await room.peer(number).start()
-        await room.until(room.all_done, 60.0, 1.0)
-        assert source.node.flows.sent_bytes <= 1.02 * len(room.content.space)
+        source = await room.peer(0, replace(room.settings, wait_for=machines // 2)).start(full=True)
+        await room.until(lambda: source.leads, 5.0)
+        assert source.node.leading is not None
+        leader = source.node.leading.leader
+        report, seconds = leader.report, Counter[int]()
 
-    with Room(16, 1_000, size=3_000_000) as room:
+        def counted(peer: bytes, status: Status, now: float) -> Member:
+            if peer != leader.me:
+                seconds[int(now)] += 1
+            return report(peer, status, now)
+
+        leader.report = counted  # type: ignore[method-assign]
+        await asyncio.gather(*(room.peer(number).start() for number in range(1, machines)))
+        await room.until(room.all_done, 90.0, 0.5)
+        await asyncio.sleep(5.0)
+        assert leader.members.complete() == machines - 1
+        assert max(seconds.values()) <= 260
+        assert source.node.flows.sent_bytes <= 1.1 * len(room.content.space)
+        print(f"{machines} machines: at most {max(seconds.values())} reports a second")
+
+    with Room(16, machines, size=200_000) as room:
         room.world.run(run())
 
 
