@@ -48,8 +48,9 @@ class Entry:
 class GroupDirectory(Protocol):
     """Exact keys of bytes, values of bytes, each with an owner and an end."""
 
-    async def find(self, key: bytes) -> Entry | None:
-        """The entry that wins, or None when nobody answered (within about a second)."""
+    async def find(self, key: bytes, *, patience_s: float = 0.0) -> Entry | None:
+        """The entry that wins, or None when nobody answered (within about a second) and nobody
+        claimed it within `patience_s` more, where the directory can tell that."""
 
     async def claim(self, key: bytes, value: bytes, seconds: float = CLAIM_S) -> bool:
         """True when the entry is ours, or somebody else's with the same value (several may hold

@@ -108,7 +108,7 @@ class LanDirectory(GroupReceiver):
 
     # -- the five calls -----------------------------------------------------------------
 
-    async def find(self, key: bytes) -> Entry | None:
+    async def find(self, key: bytes, *, patience_s: float = 0.0) -> Entry | None:
         found = self._known(key)
         if found is not None:
             return found
@@ -121,7 +121,9 @@ class LanDirectory(GroupReceiver):
             found = await self._news_of(key, QUERY_S)
             if found is not None:
                 return found
-        return None
+        if self._group is not None:
+            await self._group.rejoin()  # a switch may have forgotten us
+        return await self._news_of(key, patience_s) if patience_s > 0 else None
 
     async def claim(self, key: bytes, value: bytes, seconds: float = CLAIM_S) -> bool:
         assert len(key) <= KEY_BYTES_MAX

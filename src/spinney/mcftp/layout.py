@@ -1,10 +1,10 @@
 """`BlockLayout`: chunks, source blocks and symbols of a torrent.  A pure function of `info`.
 
 Version 1 (`coding.blocks`).  Positions lie in the torrent's piece space (`content.layout`).  A
-*chunk* of the MC-FTP paper is a piece.  A *block* is what the erasure code works on: pieces of at most 1 MiB
-share one (as few as make 1 MiB), larger pieces are cut into parts of 1 to 2 MiB.  A *symbol* is
-1,408 bytes of a block: with our header of 16 bytes it fits an Ethernet frame over IPv6, with
-room for a tunnel.  The last symbol of a block is short.
+*chunk* of the MC-FTP paper is a piece.  A *block* is what the erasure code works on: pieces of
+at most 1 MiB share one (as few as make 1 MiB), larger pieces are cut into parts of 1 to 2 MiB.
+A *symbol* is 1,408 bytes of a block: with our header of 16 bytes it fits an Ethernet frame over
+IPv6, with room for a tunnel.  The last symbol of a block is short.
 
 Symbols that lie wholly in padding (BEP 47, the gaps of BEP 52) are known to be zeros: they are
 never sent and never missing.
