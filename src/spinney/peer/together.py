@@ -108,11 +108,12 @@ class Together:
             up_bytes_per_s=int(most_up or 0),
             down_bytes_per_s=int(most_down or 0),
         )
+        groups, directory = multicast.for_group(plan.group, founds=transfer.complete)
         self.node = McftpNode(
             self._host,
             transfer,
-            multicast.groups,
-            multicast.directory_with(plan.group),
+            groups,
+            directory,
             settings,
             leaderships=multicast.leaderships,
             rate=None if most_up is None else self._bound_rate,
