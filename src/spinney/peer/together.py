@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from spinney.bittorrent.downloading import Downloader
 from spinney.content.pieces import Bitfield
 from spinney.content.source import Source
 from spinney.content.transfer import Transfer
+from spinney.mcftp.datasettings import DATA_SETTINGS
 from spinney.mcftp.neighbours import short_id
 from spinney.mcftp.node import McftpNode
 from spinney.mcftp.rate import FixedRate, Rate
@@ -36,6 +38,9 @@ BEGIN_S = 1.5
 """From the leader's word that it begins to the first data."""
 FRESH_INTERVALS = 4.0
 """A leader that is silent for longer says nothing about the swarm."""
+LEASE_AHEAD_S = 3.0
+"""What the streams will bring within so long is left to them.  More would leave the swarm idle at
+the end, waiting for a group that is slower."""
 LEAST_MEMBERS = 3
 """A sender and one receiver have nothing to gain from a group: they use both ways at once."""
 SHARE_OF_LIMIT = 0.9
@@ -94,8 +99,6 @@ class Together:
         on_event: Callable[[McftpEvent], None],
     ) -> None:
         """Joins, or goes on looking for the group; raises nothing that a network can cause."""
-        from dataclasses import replace
-
         self._transfer = transfer
         self._began = self._host.time()
         most_up, most_down = _least(self._up), _least(self._down)
@@ -115,6 +118,7 @@ class Together:
             groups,
             directory,
             settings,
+            data=replace(DATA_SETTINGS, lease_ahead_s=LEASE_AHEAD_S),
             leaderships=multicast.leaderships,
             rate=None if most_up is None else self._bound_rate,
             on_event=self._heard,
