@@ -73,8 +73,18 @@ class Flows:
         self._warned: dict[str, None] = {}
         self._failed_at: dict[int, float] = {}
 
+    def _is_sound(self, stream: Stream) -> bool:
+        """Is it a group of ours, and does it name each block once, none beyond the file's end?"""
+        end = 0
+        for first, count in sorted(stream.blocks):
+            if first < end:
+                return False
+            end = first + count
+        return end <= self.layout.block_count and self.groups.valid(stream.address)
+
     def set(self, tag: bytes, streams: tuple[Stream, ...]) -> None:
-        """What ought to run from now on."""
+        """What ought to run from now on.  Streams that make no sense came from a liar."""
+        streams = tuple(stream for stream in streams if self._is_sound(stream))
         if (tag, streams) == (self.tag, self.streams):
             return
         self.tag, self.streams = tag, streams
@@ -104,10 +114,18 @@ class Flows:
             await self._receive(tag, streams)
             self._changed()
             try:
-                async with asyncio.timeout(LOOK_AGAIN_S if self.followed else None):
+                async with asyncio.timeout(LOOK_AGAIN_S if self._has_more_to_do() else None):
                     await self._wake.wait()
             except TimeoutError:
                 pass
+
+    def _has_more_to_do(self) -> bool:
+        """Is something followed, or could it not be joined or sent yet?"""
+        if self.receives and not self.transfer.complete and self.streams:
+            return True
+        return any(
+            self._is_mine(stream) and stream.number not in self.sending for stream in self.streams
+        )
 
     def _is_mine(self, stream: Stream) -> bool:
         return self.sends and stream.sender == self.keys.peer
@@ -127,7 +145,10 @@ class Flows:
             running = self.sending.get(number)
             if running is not None:
                 if running.stream != stream:
-                    running.reschedule(stream)
+                    slower = running.stream.rate_bytes_per_s != stream.rate_bytes_per_s
+                    running.reschedule(
+                        stream, self._rate(stream) if slower and self._rate else None
+                    )
                 continue
             sending = Sending(
                 self.host,

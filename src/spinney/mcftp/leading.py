@@ -59,7 +59,6 @@ class Leading:
         self._proposed_at = now
         self._reserving: asyncio.Task[None] | None = None
         self._was_started = self.leader.started
-        self._was_enough = False
         self.mute = False
         """We have handed over: another keep-alive would take it back."""
         self.next_at = now
@@ -117,6 +116,8 @@ class Leading:
         interval = node.settings.keep_alive_s
         least = node.settings.keep_alive_least_s
         since = now - self._spoke_at
+        if since >= interval:
+            self._publish()
         if changed or since >= interval or (self._speak_soon and since >= least):
             self._speak(now)
         if request is not None:
@@ -144,6 +145,7 @@ class Leading:
                     interval_ms=max(10, round(node.settings.keep_alive_s * 1000)),
                     age_ms=max(0, round((now - self._begun_at) * 1000)),
                     members=len(leader.members),
+                    complete=leader.members.complete(),
                     started=leader.started,
                     sealing_key=self._sealing.public,
                     electorate=election.electorate,
@@ -151,6 +153,10 @@ class Leading:
                     streams=page,
                 )
             )
+
+    def _publish(self) -> None:
+        for page in self._node.publishing.pages():
+            self._node.say(page)
 
     def _elect(self, now: float) -> None:
         """Keeps the electorate such as it ought to be."""
@@ -169,11 +175,7 @@ class Leading:
         if leader.started and not self._was_started:
             self._was_started = True
             node.tell(McftpEvent("started", mine=True))
-        enough = node.settings.until_complete
-        if enough and not self._was_enough and leader.members.complete() >= enough:
-            self._was_enough = True
-            node.enough.set()
-            node.tell(McftpEvent("complete", mine=True))
+        node.count_complete(leader.members.complete())
 
     # -- addresses ----------------------------------------------------------------------
 
@@ -182,7 +184,12 @@ class Leading:
         while leader.freed:
             self._node.reservations.drop_later(group_key(leader.freed.pop()))
         if leader.addresses_wanted and (self._reserving is None or self._reserving.done()):
-            self._reserving = asyncio.get_running_loop().create_task(self._reserve_one())
+            self._reserving = asyncio.get_running_loop().create_task(
+                self._reserve_some(leader.addresses_wanted)
+            )
+
+    async def _reserve_some(self, count: int) -> None:
+        await asyncio.gather(*(self._reserve_one() for _ in range(count)))
 
     async def _reserve_one(self) -> None:
         """One more address for a stream, free by the directory."""

@@ -55,9 +55,9 @@ class KeepAlive:
     `serial` rises with every new schedule of a term; its streams come in `pages` datagrams, of
     which this is number `page`.  A stream may be continued on the next page: then its runs are
     joined.  `sealing_key`: status reports are sealed to it.  `members`: how many the leader
-    knows, for timers.  `proposed`: an electorate that waits for `Accept`.  `started`: data are
-    being sent (or were); before that the leader waits for receivers.  `age_ms`: how long the
-    reign has lasted.
+    knows, for timers; `complete`: receivers that have got everything.  `proposed`: an electorate
+    that waits for `Accept`.  `started`: data are being sent (or were); before that the leader
+    waits for receivers.  `age_ms`: how long the reign has lasted.
     """
 
     reign: bytes
@@ -68,6 +68,7 @@ class KeepAlive:
     interval_ms: int
     age_ms: int
     members: int
+    complete: int
     started: bool
     sealing_key: bytes
     electorate: Electorate
@@ -101,11 +102,11 @@ class SealedStatus:
 class Status:
     """One member: what it holds and what its line gives.
 
-    `number`: of the request that it answers, 0 for none.  `first`, `count`, `held`: the blocks
-    from `first` on, one bit each, the most significant first (`count` 0: see `complete`).
-    `have_blocks`: in all.  `down_bytes_per_s`: what came lately.  `loss_permille`: of what was
-    sent to it.  `receives`: came to get it, and not only to share.  `sends`, `leads`: is willing
-    to.
+    `number`: of the request that it answers, 0 for none.  `complete`: nothing that it wants is
+    lacking.  `first`, `count`, `held`: the blocks from `first` on, one bit each, the most
+    significant first.  `have_blocks`: in all; who has all tells no bits.  `down_bytes_per_s`:
+    what came lately.  `loss_permille`: of what was sent to it.  `receives`: came to get it, and
+    not only to share.  `sends`, `leads`: is willing to.
     """
 
     number: int

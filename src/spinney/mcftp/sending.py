@@ -37,7 +37,7 @@ from spinney.errors import NetworkError, WireError
 from spinney.groups.group import Group, GroupReceiver, Groups, Sent
 from spinney.mcftp.datasettings import DATA_SETTINGS, DataSettings
 from spinney.mcftp.layout import BlockLayout
-from spinney.mcftp.marking import Marking
+from spinney.mcftp.marking import FIRST_MARKS, Marking
 from spinney.mcftp.pacing import Pacer
 from spinney.mcftp.packets import (
     DATA,
@@ -146,13 +146,16 @@ class Sending(GroupReceiver):
             self._group.close()
         await self._supply.close()
 
-    def reschedule(self, stream: Stream) -> None:
-        """What and how fast from now on; number, address and sender stay."""
+    def reschedule(self, stream: Stream, rate: Rate | None = None) -> None:
+        """What and how fast from now on; number, address and sender stay.  `rate`: in the place
+        of the one that was given."""
         assert (stream.number, stream.address) == (self.stream.number, self.stream.address)
         if stream.blocks != self.stream.blocks:
             self._plan.reorder(stream.blocks)
         self.stream = stream
-        if self._given_rate is None:
+        if rate is not None:
+            self._given_rate = self._rate = rate
+        elif self._given_rate is None:
             self._rate = FixedRate(stream.rate_bytes_per_s)
         self._wake.set()
 
@@ -230,7 +233,8 @@ class Sending(GroupReceiver):
         plan.reporters.heard(peer, loss, need.rate_bytes_per_s, plan.sent, now)
         self._marking.echoed(need.echo_us, now)
         if peer not in self._dismissed:
-            self._rate.heard(loss, now)
+            if loss <= self._settings.hopeless_share:
+                self._rate.heard(loss, need.queue_us / 1e6, now)
             for lack in need.lacks:
                 plan.ask(lack, peer, now)
             for first, count in need.whole:
@@ -251,6 +255,8 @@ class Sending(GroupReceiver):
             late_s=settings.late_s,
             catch_up=settings.catch_up,
         )
+        for _ in range(FIRST_MARKS):
+            marking.send(group)
         while True:
             now = host.time()
             if self._rate.bytes_per_s != pacer.rate_bytes_per_s:
