@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+import pytest
 from tests.mcftp.stage import GROUP, Notes, PlainKeys, Stage, complete, counted, lan, sender_stream
 
 from content.moving import Content
+from spinney.errors import WireError
 from spinney.groups.group import GroupReceiver, Sent
 from spinney.mcftp import packets as p
 from spinney.sim import SimHost, World
@@ -194,6 +196,24 @@ def test_a_mark_of_somebody_else_or_played_again_moves_nothing() -> None:
         assert len(receiving.following[0]._confirmed) == 1
         await complete(receiving, 10)
         await sending.close()
+
+    play(world, main())
+
+
+def test_a_stream_of_blocks_beyond_the_file_is_refused() -> None:
+    content = Content([MIB], MIB)
+    world, hosts = lan(2)
+
+    async def main() -> None:
+        stage = Stage(content)
+        receiving = await stage.receiving(hosts[1])
+        for runs in (((0, 2),), ((1, 1),), ((0, 2**32),)):
+            with pytest.raises(WireError):
+                await receiving.follow(
+                    sender_stream(stage.layout, RATE, blocks=runs), stage.groups_of(hosts[1])
+                )
+        assert receiving.streams == []
+        await receiving.close()
 
     play(world, main())
 

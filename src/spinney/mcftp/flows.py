@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from spinney.content.source import TransferLike
-from spinney.errors import NetworkError
+from spinney.errors import NetworkError, WireError
 from spinney.groups.group import Groups
 from spinney.mcftp.datasettings import DataSettings
 from spinney.mcftp.layout import BlockLayout
@@ -204,7 +204,7 @@ class Flows:
                 continue
             try:
                 await receiving.follow(stream, self.groups)
-            except NetworkError as error:
+            except (NetworkError, WireError) as error:
                 self._failed_at[number] = self.host.time()
                 self.warn_once(f"cannot receive by multicast: {error}")
             else:
