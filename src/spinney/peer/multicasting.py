@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from spinney.config import SAFE_RATE_BYTES_PER_S, Settings, TransferOptions
+from spinney.config import FOUND, SAFE_RATE_BYTES_PER_S, Settings, TransferOptions
 from spinney.errors import NetworkError, UsageError
 from spinney.mcftp.directory import CLAIM_S, Entry, GroupDirectory
 from spinney.mcftp.lan_directory import LanDirectory, lan_address
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from spinney.groups.ip import IpGroups
 
 FILE_KEY = b"file:"
+MOST_FOUND_BYTES_PER_S = 118_000_000
+"""A full gigabit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Plan:
     only: bool = False
     group: str | None = None
     rate_bytes_per_s: int = SAFE_RATE_BYTES_PER_S
+    finds_rate: bool = False
+    """From the safe rate on, up to `rate_bytes_per_s`."""
 
 
 def plan_for(
@@ -58,7 +62,8 @@ def plan_for(
         asked=asked,
         only=only,
         group=group,
-        rate_bytes_per_s=SAFE_RATE_BYTES_PER_S if rate is None else max(1, round(rate)),
+        rate_bytes_per_s=_rate(rate),
+        finds_rate=rate == FOUND,
     )
     if private and not asked:
         return replace(plan, on=False, off="a private torrent: its trackers only")
@@ -70,6 +75,12 @@ def plan_for(
             raise UsageError("multicast on this machine alone needs --ttl 0")
         return replace(plan, on=False)
     return plan
+
+
+def _rate(wish: float | None) -> int:
+    if wish is None:
+        return SAFE_RATE_BYTES_PER_S
+    return MOST_FOUND_BYTES_PER_S if wish == FOUND else max(1, round(wish))
 
 
 def _only_loopback(wish: str | None, interfaces: Sequence[Interface]) -> bool:
