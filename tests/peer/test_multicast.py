@@ -298,3 +298,22 @@ def test_no_multicast_here_is_said_once_and_the_swarm_goes_on(
                 await sharer.share("image.iso", multicast_only=True, torrent_out="y.torrent")
 
     run(2, scenario)
+
+
+def test_the_only_one_left_leads_also_if_it_never_heard_a_leader() -> None:
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA[:300_000])
+        sharer, first, late = Peer(hosts[0]), Peer(hosts[1]), Peer(hosts[2])
+        group = "239.255.7.7"
+        sharing = await sharer.share("image.iso", multicast=False)
+        getting = await first.get(sharing.link, "out", seed_time_s=600, group=group)
+        while getting.status().state != "seeding":
+            await asyncio.sleep(0.1)
+        await sharer.close()
+        row = await got(await late.get(sharing.link, "out", multicast_only=True, group=group,
+                                       peers=[f"{first.addresses()[0]}:{first.port}"]))  # fmt: skip
+        assert row["multicast"][0] == 300_000
+        for peer in (first, late):
+            await peer.close()
+
+    run(3, scenario)
