@@ -152,7 +152,7 @@ def test_the_sharer_dies_and_those_that_have_parts_complete_each_other() -> None
         hosts[0].crash()
         await late.wait()
         assert read(hosts[4], "out/image.iso") == DATA
-        for peer in peers:
+        for peer in (*peers, sharer):
             await peer.close()
 
     run(5, scenario)
