@@ -204,6 +204,8 @@ def summary(
     rows.append(
         f"  {alone:<38}{count * size / rate:>6.1f} s{megabytes(count * size):>16}{count:>9.2f}"
     )
+    bound = max(size / rate, count * size / (rate + count * rate))
+    rows.append(f"  {'lower bound max(F/u_s, N·F/(u_s + Σu_i))':<40}{bound:>4.1f} s")
     sent = {multicast: sharer.sent_bytes for multicast, sharer, _ in acts}
     rows.append("")
     if True in sent and False in sent:

@@ -153,6 +153,14 @@ class Election:
         if not self.may_lead:
             self._stand_at = float("inf")
 
+    def allow(self, may_lead: bool, now: float) -> None:
+        """May we lead from now on?  Who begins to hold something begins to wait for a leader: it
+        may be the only one left."""
+        began = may_lead and not self.may_lead
+        self.may_lead = may_lead
+        if began and self.role == "follower":
+            self._set_timers(now)
+
     def tick(self, now: float, reign: bytes) -> None:
         """Does what is due.  `reign`: 8 random bytes, the id of a reign that is founded now."""
         if self.role == "leader":

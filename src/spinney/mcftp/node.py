@@ -291,7 +291,7 @@ class McftpNode(GroupReceiver):
         election = self.election
         held = self.reporting.held_blocks > 0
         room = self.leading is not None or self.leaderships.room
-        election.may_lead = self.settings.may_lead and held and room
+        election.allow(self.settings.may_lead and held and room, now)
         if election.role == "leader" and self.leading is None:
             self._start_leading(now)
         if now >= election.next_at:
