@@ -134,7 +134,8 @@ class Side(ABC):
     def done_at(self, host: int) -> float | None:
         """When the receiver had the whole file; None: not yet."""
 
-    def sender_ended(self) -> bool:
+    def ended(self) -> bool:
+        """Whether nothing more is to come: its last words are counted too."""
         return self.sender is not None and self.sender.exit_code is not None
 
     def stop(self) -> None:
@@ -249,14 +250,16 @@ class Race:
             flow.mark("to")
         machine.stop()
         if not cell.beside_tcp:
-            while not side.sender_ended() and time.monotonic() < over + SETTLE_S and not wanted:
+            while not side.ended() and time.monotonic() < over + SETTLE_S and not wanted:
                 time.sleep(POLL_S)
+        ended = time.monotonic()
         after = [lan.counters(host) for host in range(last + 1)]
         sent = [b["tx_bytes"] - a["tx_bytes"] for a, b in zip(before, after, strict=True)]
         ends = sorted(at - began for at in self.done.values())
         row = {
             "seconds": ends[-1] if ends and not wanted else None,
             "first": ends[0] if ends else None,
+            "ended": ended - began,
             "ends": [round(end, 3) for end in ends],
             "others_done": self._others_done(began),
             "expected": self._expected,

@@ -87,6 +87,16 @@ class Child:
                 raise RuntimeError(f"no {word!r} (exit {self.exit_code}): {self.lines[-3:]}")
             return self.heard[word][1]
 
+    def rows(self, word: str) -> list[dict[str, Any]]:
+        """Every JSON line with this word among the last ones."""
+        found = []
+        for line in list(self.lines):
+            with contextlib.suppress(ValueError):
+                row = json.loads(line)
+                if isinstance(row, dict) and word in row:
+                    found.append(row)
+        return found
+
     def say(self, line: str) -> None:
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):

@@ -101,9 +101,12 @@ class Udpcast(Side):
         self.sender = self.start(
             0,
             ["udp-sender", "--nokbd", "--interface", "eth0", "--full-duplex", "--nopointopoint",
-             "--min-receivers", str(self.cell.receivers), "--file", str(self.source.path),
-             *self.rate_words()],
+             "--rexmit-hello-interval", "200", "--min-receivers", str(self.cell.receivers),
+             "--file", str(self.source.path), *self.rate_words()],
         )  # fmt: skip
+
+    def ended(self) -> bool:
+        return all(child.exit_code is not None for child in self.children())
 
     def done_at(self, host: int) -> float | None:
         with contextlib.suppress(OSError):
