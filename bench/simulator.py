@@ -103,11 +103,10 @@ class KrpcNode:
         self.asked += 1
         remote = everybody[int(self.pick() * len(everybody))]
         arguments = {b"id": bytes(20), b"target": bytes(20)}
-        answer = self.krpc.ask(remote, b"bench.find", arguments, TIMEOUT_S)
-        answer.add_done_callback(self.told)
+        self.krpc.request(remote, b"bench.find", arguments, self.told, TIMEOUT_S)
 
-    def told(self, answer: asyncio.Future[Any]) -> None:
-        if answer.exception() is None:
+    def told(self, values: Any, error: Exception | None) -> None:
+        if error is None:
             self.answered += 1
         else:
             self.expired += 1

@@ -15,7 +15,17 @@ from pathlib import Path
 
 BENCH = Path(__file__).resolve().parents[1]
 TARGET = BENCH.parent / "docs" / "figures.md"
-SCRIPTS = ("loopback", "swarm", "simulator", "startup", "transfer", "datagrams", "tracker")
+SCRIPTS = (
+    "loopback",
+    "swarm",
+    "simulated_swarm",
+    "simulator",
+    "startup",
+    "transfer",
+    "datagrams",
+    "tracker",
+    "lab",
+)
 
 
 def main() -> None:

@@ -19,8 +19,10 @@ class RememberingSwarm:
         private: bool = False,
         left_bytes: int | None = 1000,
         name: str = "abcdefghijkl",
+        infohashes: tuple[bytes, ...] = (),
     ) -> None:
         self.infohash = infohash
+        self.infohashes = infohashes or (infohash,)
         self.peer_id = b"-SP0001-" + name.encode().rjust(12, b"0")[:12]
         self.port = port
         self.private = private
@@ -31,12 +33,17 @@ class RememberingSwarm:
         self.peers: list[Address] = []
         self.sources: list[str] = []
         self.warnings: list[str] = []
+        self.dropped: list[str] = []
         self._news = asyncio.Event()
 
     def found(self, peers: Sequence[Address], source: str) -> None:
         self.peers.extend(peers)
         self.sources.append(source)
         self._news.set()
+
+    def drop_peers(self, reason: str) -> None:
+        self.dropped.append(reason)
+        self.peers.clear()
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)

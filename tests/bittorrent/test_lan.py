@@ -67,6 +67,31 @@ def test_two_programs_on_one_machine_find_each_other() -> None:
     live(scenario)
 
 
+def test_a_hybrid_is_announced_and_heard_under_both_infohashes() -> None:
+    one, two = os.urandom(20), os.urandom(20)
+
+    async def scenario(host: LiveHost) -> None:
+        lans = [await open_lan(host) for _ in range(3)]
+        hybrid = RememberingSwarm(one, 10001, infohashes=(one, two))
+        first, second = RememberingSwarm(one, 10002), RememberingSwarm(two, 10003)
+        tasks = [
+            asyncio.create_task(lan.run(swarm))
+            for lan, swarm in zip(lans, (hybrid, first, second), strict=True)
+        ]
+        for port in (10002, 10003):
+            await hybrid.hears_of(port)
+        for swarm in (first, second):
+            await swarm.hears_of(10001)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert lans[0]._swarms == {}
+        for lan in lans:
+            await lan.close()
+
+    live(scenario)
+
+
 def test_a_private_torrent_is_never_named() -> None:
     async def scenario(host: LiveHost) -> None:
         lan = await open_lan(host)

@@ -13,7 +13,7 @@ PIECES, PIECE = 128, 262_144
 def start(peers: int, pieces: int = PIECES) -> Ration:
     ration = Ration(pieces, PIECE, Random(1))
     for key in range(peers):
-        ration.joined(key, Bitfield(pieces))
+        ration.joined(key, Bitfield(pieces), f"host {key}")
     return ration
 
 
@@ -85,7 +85,7 @@ def test_what_others_have_is_shown_only_with_upload_to_spare() -> None:
     ration = start(2, pieces=3)
     one, *_ = ration.show(0, 0.0, 1e9)
     ration.show(1, 0.0, 1e9)
-    ration.has(0, one)
+    ration.has(0, one, "host 0", PIECE)
     assert ration.show(1, 1.0, 1e9, spare=lambda: False) == []
     assert ration.show(1, 1.0, 1e9, spare=lambda: True) == [one]
 
@@ -109,7 +109,7 @@ def test_when_all_were_shown_the_others_see_what_is_elsewhere_and_what_takes_too
     ration = start(2, pieces=2)
     one, two = ration.show(0, 0.0, 1e9)
     assert ration.show(1, 0.0, 1e9) == []
-    ration.has(0, one)
+    ration.has(0, one, "host 0", PIECE)
     assert ration.show(1, 1.0, 1e9) == [one]
     assert ration.show(1, STALE_S - 1, 1e9) == []
     assert ration.show(1, STALE_S + 1, 1e9) == [two]
@@ -120,10 +120,12 @@ def test_rationing_ends_for_good_when_every_piece_was_seen_elsewhere() -> None:
     ration.show(0, 0.0, 0.0)
     for piece in range(3):
         assert ration.active
-        ration.has(99, piece)
+        ration.has(99, piece, "host 99", 0)
+        assert ration.active, "one address alone is not believed"
+        ration.has(98, piece, "host 98", 0)
     assert not ration.active
     assert sorted(ration.show(1, 0.0, 0.0)) == [0, 1, 2]
-    ration.joined(5, Bitfield(3))
+    ration.joined(5, Bitfield(3), "host 5")
     assert sorted(ration.show(5, 0.0, 0.0)) == [0, 1, 2]
     assert not ration.active
 
@@ -132,5 +134,37 @@ def test_what_a_peer_brings_along_is_elsewhere_already() -> None:
     ration = start(1, pieces=4)
     brought = Bitfield(4)
     brought.add(2)
-    ration.joined(7, brought)
+    ration.joined(7, brought, "host 7")
     assert 2 not in ration.show(7, 0.0, 1e9)
+
+
+def test_one_who_claims_everything_piece_by_piece_does_not_end_the_rationing() -> None:
+    ration = start(2, pieces=8)
+    for piece in range(8):
+        ration.has(77, piece, "liar", 0)
+        ration.has(78, piece, "liar", 0)
+    assert ration.active, "two connections from one address are one"
+    shown = ration.show(0, 0.0, 1e9)
+    assert sorted(shown) == list(range(8)), "what it claims is shown to others as if new"
+    assert ration.show(1, 0.0, 1e9) == []
+
+
+def test_one_is_believed_a_piece_for_each_piece_that_was_sent_to_it() -> None:
+    ration = start(1, pieces=4)
+    for sent in range(4):
+        assert ration.active
+        ration.has(0, sent, "host 0", sent * PIECE + 1)
+    assert not ration.active
+
+
+def test_what_one_claims_is_shown_after_what_nobody_has() -> None:
+    ration = start(0, pieces=4)
+    brought = Bitfield(4)
+    brought.add(2)
+    ration.joined(7, brought, "host 7")
+    ration.joined(8, Bitfield(4), "host 8")
+    shown = [*ration.show(8, 0.0, 0.0), *ration.show(8, 0.0, 3.0 * PIECE)]
+    assert shown[-1] != 2 or len(shown) == 4
+    for piece in shown:
+        ration.asked(8, piece, 0.0)
+    assert 2 in [*shown, *ration.show(8, 0.0, 1e9)]

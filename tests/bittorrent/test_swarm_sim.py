@@ -175,11 +175,44 @@ def test_two_seeds_have_nothing_to_say_to_each_other() -> None:
             a = await Member(world.host("a"), FILE, "f", seed=True, settings=settings).start()
             b = await Member(world.host("b"), FILE, "f", seed=True, settings=settings).start()
             a.knows(b)
-            await asyncio.sleep(3)
+            await asyncio.sleep(4)
             assert not a.swarm.peers
             assert not b.swarm.peers
-            assert a.swarm.status().finished_peers == 1
             await a.close()
             await b.close()
+
+        world.run(main())
+
+
+def test_dropped_peers_are_gone_and_only_new_ones_are_met() -> None:
+    """What a private torrent does when its tracker changes (BEP 27)."""
+    with World(seed=14) as world:
+
+        async def main() -> None:
+            rows = [
+                await Member(
+                    world.host(name),
+                    FILE,
+                    "f",
+                    seed=name == "old",
+                    up=1e5,
+                    settings=OPEN,
+                    private=True,
+                ).start()
+                for name in ("us", "old", "new")
+            ]
+            us, old, new = rows
+            us.swarm.found([old.address], "tracker:10.0.0.99")
+            await asyncio.sleep(1)
+            assert [peer.connection.remote for peer in us.swarm.peers.values()] == [old.address]
+            us.swarm.found([("10.99.0.1", 9)], "tracker:10.0.0.99")
+            us.swarm.drop_peers("another tracker")
+            us.swarm.found([new.address], "tracker:10.0.0.98")
+            await asyncio.sleep(5)
+            met = [p.connection for p in us.swarm.peers.values() if p.connection.outgoing]
+            assert [connection.remote for connection in met] == [new.address]
+            assert ("10.99.0.1", 9) not in us.swarm.candidates._rows
+            for row in rows:
+                await row.close()
 
         world.run(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from bittorrent.trackers import (
     url_of,
 )
 from spinney.bittorrent.tracker.client import TrackerSource
-from spinney.errors import InputError, NotFoundError, PortTakenError
+from spinney.errors import InputError, NotFoundError, PortTakenError, StorageError
 from spinney.net.live import LiveHost
 
 
@@ -158,6 +159,23 @@ def test_a_corrupt_state_is_one_clear_warning_and_kept(
         await tracker.close()
 
     live(scenario)
+
+
+@pytest.mark.parametrize("content", [b"a film", b"x" * 4096])
+def test_a_file_that_is_no_state_is_left_alone(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(content)
+    (tmp_path / "device").symlink_to("/dev/zero")
+
+    async def scenario(host: LiveHost) -> None:
+        for name in ("film.mp4", "device"):
+            with pytest.raises(StorageError, match="no tracker's state"):
+                await open_tracker(host, state_path=str(tmp_path / name))
+
+    live(scenario)
+    assert sorted(os.listdir(tmp_path)) == ["device", "film.mp4"]
+    assert path.read_bytes() == content
+    assert (tmp_path / "device").is_symlink()
 
 
 def test_a_disk_that_cannot_be_written_is_a_warning_not_an_end(

@@ -10,6 +10,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from bittorrent.swarms import RememberingSwarm
 from spinney.bittorrent.tracker import messages as m
 from spinney.bittorrent.tracker.announcer import Announcer
@@ -103,6 +105,34 @@ def test_started_completed_stopped() -> None:
     asyncio.run(scenario())
 
 
+def test_a_private_torrent_that_changes_its_tracker_drops_its_peers() -> None:
+    """BEP 27; one that is not private keeps them, and a failure alone changes nothing."""
+
+    async def scenario(private: bool) -> list[str]:
+        swarm = RememberingSwarm(HASH, 6881, private=private, left_bytes=10)
+        script = Script([["a"], ["b"]], swarm)
+        script.answers["a"] = lambda request: m.AnnounceReply(interval_s=0, peers=SOMEBODY.peers)
+        script.answers["b"] = lambda request: m.AnnounceReply(
+            interval_s=600, peers=(("192.0.2.7", 7),)
+        )
+        task = asyncio.create_task(script.announcer.run())
+        await script.until(2)
+        assert swarm.dropped == []
+        script.answers["a"] = lambda request: ConnectError("gone")
+        async with asyncio.timeout(5):
+            while ("b", "started", 10) not in script.said:
+                await script.until(len(script.said) + 1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await ended(task)
+        assert swarm.peers[-1] == ("192.0.2.7", 7), "dropped before the new ones are told"
+        return swarm.dropped
+
+    assert asyncio.run(scenario(False)) == []
+    (reason,) = asyncio.run(scenario(True))
+    assert "tracker" in reason
+
+
 def test_who_began_complete_never_says_completed() -> None:
     async def scenario() -> None:
         swarm = RememberingSwarm(HASH, 6881, left_bytes=0)
@@ -114,6 +144,51 @@ def test_who_began_complete_never_says_completed() -> None:
         await asyncio.sleep(0.01)
         await ended(task)
         assert [event for _, event, _ in script.said] == ["started", "stopped"]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 5])
+def test_who_leaves_as_soon_as_all_is_there_says_completed_once(turns: int) -> None:
+    """`spinney get` ends at once: nothing may depend on how far the announce had come."""
+
+    async def scenario() -> None:
+        swarm = RememberingSwarm(HASH, 6881)
+        script = Script([["a"], ["b"]], swarm)
+        gate = asyncio.Event()
+
+        async def answer(request: m.AnnounceRequest) -> object:
+            if request.event == "completed":
+                await gate.wait()
+            return SOMEBODY
+
+        script.answers["a"] = answer
+        task = asyncio.create_task(script.announcer.run())
+        await script.until(1)
+        swarm.left_bytes = 0
+        swarm.completed.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        asyncio.get_running_loop().call_later(0.01, gate.set)
+        await asyncio.gather(task, return_exceptions=True)
+        assert script.said == [("a", "started", 1000), ("a", "completed", 0), ("a", "stopped", 0)]
+
+    asyncio.run(scenario())
+
+
+def test_a_tracker_that_fails_at_completed_still_hears_stopped() -> None:
+    async def scenario() -> None:
+        swarm = RememberingSwarm(HASH, 6881)
+        script = Script([["a"]], swarm)
+        script.answers["a"] = lambda request: (
+            ConnectError("refused") if request.event == "completed" else SOMEBODY
+        )
+        task = asyncio.create_task(script.announcer.run())
+        await script.until(1)
+        swarm.completed.set()
+        await ended(task)
+        assert [event for _, event, _ in script.said] == ["started", "completed", "stopped"]
 
     asyncio.run(scenario())
 

@@ -46,8 +46,8 @@ BOMB = gzip.compress(b"d5:peers" + bytes(50 << 20))
         (BadTracker(ok(bencode.encode({b"peers": 7}))), "peers"),
         (BadTracker(ok(b"l" * 100_000)), "deep"),
         (BadTracker(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"), "status 503"),
-        (BadTracker(b"SSH-2.0-OpenSSH_9.2\r\n"), "not HTTP"),
-        (BadTracker(b""), "not HTTP"),
+        (BadTracker(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "not HTTP"),
+        (BadTracker(b""), "connection ended"),
         (BadTracker(REDIRECT % b"file:///etc/passwd"), "'file'"),
         (BadTracker(REDIRECT % b"http://[::1"), "URL"),
     ],
@@ -68,6 +68,28 @@ def test_a_trickle_ends_in_time() -> None:
         before = time.monotonic()
         assert await failure_of(bad, host, timeout_s=0.5) == "no answer in time"
         assert time.monotonic() - before < 3
+
+    live(scenario)
+
+
+def test_one_that_is_silent_is_not_called_unasked() -> None:
+    async def scenario(host: LiveHost) -> None:
+        asked = asyncio.Event()
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            asked.set()
+
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/announce"
+        source = TrackerSource(host, [[url]], typed=[url])
+        asking = asyncio.create_task(source.run(RememberingSwarm(ONE, 1001)))
+        async with asyncio.timeout(5):
+            await asked.wait()
+        assert source.tried().endswith("(asked, no answer yet)")
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        server.close()
 
     live(scenario)
 

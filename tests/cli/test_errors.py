@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cli.processes import LOCAL, Running, run, sharing
+from cli.processes import LOCAL, Running, environment, run, sharing
 from needs import require_root
 from spinney.cli.running import _with_port_option
 
@@ -177,6 +179,18 @@ def test_a_full_disk_is_one_clear_error(small_disk: Path, tmp_path: Path) -> Non
         failed(run("get", link, "-o", small_disk, *LOCAL, cwd=tmp_path), 1, "free", "-o")
 
 
+def test_a_torrent_that_does_not_fit_leaves_nothing_behind(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.bin").write_bytes(b"x")
+    with contextlib.suppress(OSError), open(small_disk / "fill", "wb", buffering=0) as fill:
+        while True:
+            fill.write(bytes(4096))
+    out = ("--torrent-out", small_disk / "x.torrent")
+    failed(run("share", "x.bin", *out, *LOCAL, cwd=tmp_path), 1, "no room", "free")
+    assert os.listdir(small_disk) == ["fill"]
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(os.urandom(1000))
     with sharing(tmp_path / "x.bin", cwd=tmp_path) as sharer:
@@ -187,3 +201,20 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_log_file_that_cannot_be_written(tmp_path: Path) -> None:
     done = run("get", HASH, "--log-file", "no/such/folder/log", *LOCAL, cwd=tmp_path)
     failed(done, 1, "log file")
+
+
+def test_standard_output_on_a_full_disk_is_no_reader_that_went_away(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(os.urandom(100_000))
+    with sharing(tmp_path / "x.bin", cwd=tmp_path) as sharer, open("/dev/full", "wb") as full:
+        link = sharer.until("ready")["link"]
+        done = subprocess.run(
+            [sys.executable, "-m", "spinney", "get", link, "-o", "-", *LOCAL],
+            env=environment(),
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+        failed(done, 1, "the disk is full", "run the same command again")
+        assert "kept" not in done.stderr

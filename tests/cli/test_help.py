@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from needs import require_program
 from spinney.cli import VERBS, command, run
 
 
@@ -26,6 +32,44 @@ def test_help_lists_the_verbs_in_order(capsys: pytest.CaptureFixture[str]) -> No
 def test_completion_prints_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["completion", shell]) == 0
     assert "_SPINNEY_COMPLETE" in capsys.readouterr().out
+
+
+LOADS = {
+    "bash": ('eval "$(cat "$1")"; complete -p spinney', "spinney"),
+    "zsh": (
+        'autoload -Uz compinit; compinit -u -D; eval "$(cat "$1")"; echo $_comps[spinney]',
+        "_spinney_completion",
+    ),
+    "fish": ("source $argv[1]; complete -c spinney", "spinney"),
+}
+
+
+@pytest.mark.parametrize("shell", LOADS)
+def test_the_shell_loads_the_script_and_completes_with_it(
+    shell: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    program = require_program(shell)
+    assert run(["completion", shell]) == 0
+    script = tmp_path / "script"
+    script.write_text(capsys.readouterr().out)
+    how, said = LOADS[shell]
+    bare = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
+    name = [] if shell == "fish" else ["x"]
+    loaded = subprocess.run(
+        [program, *bare, "-c", how, *name, str(script)],
+        capture_output=True, text=True, timeout=30, env={**os.environ, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert loaded.returncode == 0, loaded.stderr
+    assert not loaded.stderr
+    assert said in loaded.stdout
+    asked = subprocess.run(
+        [sys.executable, "-m", "spinney"],
+        capture_output=True, text=True, timeout=30,
+        env={**os.environ, "_SPINNEY_COMPLETE": f"{shell}_complete", "COMP_WORDS": "spinney sh",
+             "COMP_CWORD": "sh" if shell == "fish" else "1"},
+    )  # fmt: skip
+    assert "share" in asked.stdout
+    assert "show" in asked.stdout
 
 
 @pytest.mark.parametrize(

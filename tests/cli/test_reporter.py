@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from cli.processes import LOCAL, environment
+from cli.processes import LOCAL, Running, environment
 from spinney.cli import words
 from spinney.cli.progress import details
 from spinney.cli.reporter import ForPeople, JsonLines, how_fast
@@ -163,3 +165,34 @@ def test_a_terminal_shows_the_link_in_one_piece(tmp_path: Path) -> None:
     assert b"xt=urn:btih:" in link
     assert b"x.pe=127.0.0.1:" in link
     assert b"Ctrl-C" in shown
+
+
+def test_ctrl_c_at_a_terminal_says_how_much_is_there(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(os.urandom(3_000_000))
+    with Running("share", "x.bin", *LOCAL, cwd=tmp_path) as sharer:
+        link = sharer.until("ready")["link"]
+        master, slave = os.openpty()
+        child = subprocess.Popen(
+            [sys.executable, "-m", "spinney", "get", link, "-o", "out", "--down", "300k", *LOCAL],
+            cwd=tmp_path,
+            env=dict(environment(), COLUMNS="120", TERM="xterm"),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+        )
+        os.close(slave)
+        shown = b""
+        try:
+            while not re.search(rb"[1-9]\d* ?%", shown):
+                shown += os.read(master, 10_000)
+            child.send_signal(signal.SIGINT)
+            with contextlib.suppress(OSError):  # the terminal's end is an error on Linux
+                while part := os.read(master, 10_000):
+                    shown += part
+            assert child.wait(20) == 130
+        finally:
+            child.kill()
+            child.wait(5)
+            os.close(master)
+    last = shown.decode().strip().splitlines()[-1]
+    assert re.search(r"Stopped: .* of 3\.0 MB are here \(\d+ %\); the same command resumes\.", last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from cli.processes import run, sharing
+from spinney.errors import NotWritableError
+from spinney.net.host import File, OpenMode
+from spinney.net.live.storage import LiveStorage
+from spinney.peer import verify
 
 
 @pytest.fixture
@@ -74,3 +79,26 @@ def test_a_moved_single_file_is_verified_by_its_path(tmp_path: Path) -> None:
         sharer.until("ready")
     (tmp_path / "x.bin").rename(tmp_path / "y.bin")
     assert run("verify", "x.bin.torrent", "y.bin", cwd=tmp_path).returncode == 0
+
+
+def test_a_file_that_cannot_be_read_is_not_called_bad(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by one who may not read it: every piece was "bad"."""
+    opened = LiveStorage.open
+
+    def open_unless_locked(self: LiveStorage, path: str, mode: OpenMode) -> File:
+        if path.endswith("one.bin"):
+            raise NotWritableError(f"no permission for {path}")
+        return opened(self, path, mode)
+
+    monkeypatch.setattr(LiveStorage, "open", open_unless_locked)
+    with pytest.raises(NotWritableError, match="no permission"):
+        asyncio.run(verify(shared / "set.torrent", shared))
+
+
+def test_what_is_no_file_is_missing(shared: Path) -> None:
+    (shared / "set" / "one.bin").unlink()
+    (shared / "set" / "one.bin").mkdir()
+    report = json.loads(run("verify", "set.torrent", "--json", cwd=shared).stdout)
+    assert [row["state"] for row in report["files"]] == ["missing", "right"]

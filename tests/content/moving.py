@@ -205,6 +205,9 @@ class MemorySink:
         self._may_fail()
         buffer[:] = self.space[offset : offset + len(buffer)]
 
+    def read_resident(self, offset: int, buffer: memoryview) -> bool:
+        return False
+
     def handles(self) -> Handles:
         return Handles(lambda number: None)  # type: ignore[arg-type, return-value]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import random
 from typing import Any, cast
 
@@ -126,6 +128,27 @@ async def test_a_reader_that_goes_away_ends_the_transfer() -> None:
     assert "went away" in failed[0]
     assert feed.request(64 * KIB) == []
     await transfer.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "word"),
+    [
+        (errno.ENOSPC, "disk-full", "no room"),
+        (errno.EFBIG, "disk-full", "no room"),
+        (errno.EIO, "storage", "cannot write"),
+    ],
+)
+async def test_an_output_that_cannot_be_written_says_why(number: int, kind: str, word: str) -> None:
+    """`-o - > FILE` on a full disk is a full disk; no reader went away."""
+
+    async def write(_: memoryview) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(StorageError) as refused:
+        await PipeSink(Content([1], 64 * KIB).descriptor, write).put(memoryview(b"x"))
+    assert refused.value.kind == kind
+    assert word in str(refused.value)
+    assert "went away" not in str(refused.value)
 
 
 def test_a_block_device_is_written_in_place_and_checked_first() -> None:

@@ -1,4 +1,4 @@
-"""D1 to D9 and D14 to D17: datagrams and bursts (multicast: test_multicast.py)."""
+"""D1 to D9 and D14 to D18: datagrams and bursts (multicast: test_multicast.py)."""
 
 from __future__ import annotations
 
@@ -345,5 +345,25 @@ def test_d17_path_mtu(machines: Machines, family: int) -> None:
             one.send(b"x" * mtu, other.local_address)
             assert [len(row) for row in await ear.until(1)] == [mtu]
             assert one.path_mtu(("no address", 1)) > 500
+
+    machines.run(check())
+
+
+def test_d18_what_the_receive_buffer_had_no_room_for_is_counted(machines: Machines) -> None:
+    async def check() -> None:
+        one, other, _, ear = await opened(
+            machines, options=DatagramOptions(receive_buffer_bytes=4_096)
+        )
+        with closing(one, other):
+            for number in range(100):  # without a turn of the loop: nobody takes them out
+                one.send(bytes([number]) * 1_000, other.local_address)
+            await asyncio.sleep(0.05)
+            one.send(b"last", other.local_address)
+            heard = await ear.until_heard(b"last")
+            assert other.overflowed + one.dropped + len(heard) == 101
+            assert other.overflowed > 0 or len(heard) == 101
+            before = other.overflowed
+        assert other.overflowed == before
+        assert one.overflowed == 0
 
     machines.run(check())

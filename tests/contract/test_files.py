@@ -37,6 +37,18 @@ def test_f1_read_into(machines: Machines) -> None:
     file.close()
 
 
+def test_f9_read_resident(machines: Machines) -> None:
+    file = filled(machines, PATTERN)
+    for offset, length in [(0, 10), (7, 0), (100, 5_000), (len(PATTERN) - 5, 50)]:
+        room = bytearray(b"?" * length)
+        got = file.read_resident(offset, memoryview(room))
+        assert 0 <= got <= min(length, len(PATTERN) - offset)
+        assert room == PATTERN[offset : offset + got] + b"?" * (length - got)
+    file.close()
+    with pytest.raises(StorageError):
+        file.read_resident(0, bytearray(1))
+
+
 def test_f2_write_all_buffers(machines: Machines) -> None:
     file = filled(machines, b"." * 50)
     file.write(10, [b"one", bytearray(b"two"), b"", memoryview(b"--three--")[2:7]])

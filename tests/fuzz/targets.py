@@ -159,7 +159,12 @@ TARGETS: dict[str, Target] = {
     ),
 }
 
-MODULES = ("tests.fuzz.targets_http", "tests.fuzz.targets_bittorrent", "tests.fuzz.canary")
+MODULES = (
+    "tests.fuzz.targets_http",
+    "tests.fuzz.targets_bittorrent",
+    "tests.fuzz.targets_hashes",
+    "tests.fuzz.canary",
+)
 """Files with further targets, each with a `TARGETS` of its own."""
 
 

@@ -101,7 +101,7 @@ def test_every_target_for_long(name: str, tmp_path: Path) -> None:
 
 def test_the_canary_is_found_by_the_plain_fuzzer() -> None:
     with pytest.raises(Found, match="IndexError"):
-        fuzz(every_target()["canary"], 20.0)
+        fuzz(every_target()["canary"], 90.0)  # ends when it is found; a busy machine is slow
 
 
 def test_the_canary_is_found_by_atheris(tmp_path: Path) -> None:

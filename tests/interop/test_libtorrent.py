@@ -1,12 +1,15 @@
 """Against libtorrent, both directions, with the `spinney` command as a user types it.
 
-By our HTTP tracker, by `x.pe` in a magnet link (which needs the metadata exchange, BEP 9), and
-in a mixed swarm; v1 and hybrid.  Every client has an address of its own in a namespace.
+By our HTTP tracker, by `x.pe` in a magnet link (which needs the metadata exchange, BEP 9, and for
+v2 the exchange of hashes, BEP 52), and in a mixed swarm; v1, v2 and hybrid.  Every client has an
+address of its own in a namespace.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +19,8 @@ import pytest
 from interop.clients import LibtorrentPeer, make_torrent
 from interop.namespace import Namespace
 from interop.spinney_program import Spinney
+from spinney.content.descriptor import Descriptor
+from spinney.wire import http
 
 SIZE_BYTES = (8 << 20) + 12_345
 PIECE_BYTES = 1 << 17
@@ -41,6 +46,23 @@ def start_tracker(network: Namespace) -> str:
     return str(tracker.wait("ready")["url"])
 
 
+def announced(network: Namespace, url: str, version: str) -> None:
+    """Waits until the tracker knows the first peer: `ready` comes before its answer, and a
+    libtorrent that asks too early waits for the tracker's least interval of 30 s."""
+
+    async def poll() -> None:
+        host = network.host(9)
+        check = http.unguarded(host)
+        async with asyncio.timeout(15):
+            while True:
+                answer = await http.get(host, url.replace("announce", "stats.json"), check=check)
+                if json.loads(answer.body)["peers"] >= (2 if version == "hybrid" else 1):
+                    return
+                await asyncio.sleep(0.02)
+
+    asyncio.run(poll())
+
+
 @pytest.mark.parametrize("version", ["v1", "hybrid"])
 def test_libtorrent_fetches_what_we_share_by_our_tracker(
     network: Namespace, tmp_path: Path, seed: int, version: str, counted: Counted
@@ -53,6 +75,7 @@ def test_libtorrent_fetches_what_we_share_by_our_tracker(
         "--torrent-out", torrent, "--until-complete", 1,
     )  # fmt: skip
     assert share.wait("ready")["sha256"] == digest(content)
+    announced(network, url, version)
     other = LibtorrentPeer(network, LEECH, tmp_path / "copy", torrent=torrent)
     version_said = other.wait("ready")["version"]
     other.wait("done", 60)
@@ -82,7 +105,7 @@ def test_we_fetch_what_libtorrent_seeds_by_our_tracker(
     counted(f"spinney took {SIZE_BYTES:,} bytes from libtorrent {version_said}")
 
 
-@pytest.mark.parametrize("version", ["v1", "hybrid"])
+@pytest.mark.parametrize("version", ["v1", "hybrid", "v2"])
 def test_libtorrent_fetches_from_our_link_alone(
     network: Namespace, tmp_path: Path, seed: int, version: str, counted: Counted
 ) -> None:
@@ -100,7 +123,7 @@ def test_libtorrent_fetches_from_our_link_alone(
     assert share.interrupt() == 0
 
 
-@pytest.mark.parametrize("version", ["v1", "hybrid"])
+@pytest.mark.parametrize("version", ["v1", "hybrid", "v2"])
 def test_we_fetch_from_libtorrent_by_a_link_alone(
     network: Namespace, tmp_path: Path, seed: int, version: str, counted: Counted
 ) -> None:
@@ -109,11 +132,66 @@ def test_we_fetch_from_libtorrent_by_a_link_alone(
     infohash = make_torrent(content, torrent, version=version, piece_bytes=PIECE_BYTES)
     other = LibtorrentPeer(network, SEED, content.parent, torrent=torrent)
     version_said = other.wait("ready")["version"]
-    link = f"magnet:?xt=urn:btih:{infohash}&x.pe={network.address(SEED)}:6881"
+    topic = "btmh:1220" if version == "v2" else "btih:"
+    link = f"magnet:?xt=urn:{topic}{infohash}&x.pe={network.address(SEED)}:6881"
     get = Spinney(network, LEECH, "get", link, "-o", tmp_path / "copy")
     done = get.wait("done", 60)
     assert done["sha256"] == digest(content) == digest(tmp_path / "copy" / content.name)
     counted(f"spinney took {SIZE_BYTES:,} bytes from libtorrent {version_said} by magnet")
+
+
+FOLDER = {"big": 9_000_000, "three pieces": 40_000, "small": 5_000, "empty": 0}
+"""By pieces of 16 KiB: the hashes of the first come in two answers, of the second in one."""
+
+
+def make_folder(folder: Path, seed: int) -> Path:
+    folder.mkdir(parents=True)
+    for name, length in FOLDER.items():
+        (folder / name).write_bytes(random.Random(seed + length).randbytes(length))
+    return folder
+
+
+def same_folder(one: Path, other: Path) -> bool:
+    return all(digest(one / name) == digest(other / name) for name in FOLDER)
+
+
+@pytest.mark.parametrize("version", ["v2", "hybrid"])
+def test_libtorrent_fetches_a_folder_by_the_v2_infohash(
+    network: Namespace, tmp_path: Path, seed: int, version: str, counted: Counted
+) -> None:
+    folder = make_folder(tmp_path / "seed" / "films", seed)
+    torrent = tmp_path / "made.torrent"
+    share = Spinney(
+        network, SEED, "share", folder, "--format", version, "--piece-length", "16k",
+        "--torrent-out", torrent,
+    )  # fmt: skip
+    share.wait("ready")
+    digits = Descriptor.parse(torrent.read_bytes()).infohash_v2
+    assert digits is not None
+    link = f"magnet:?xt=urn:btmh:1220{digits.hex()}&x.pe={network.address(SEED)}:6881"
+    other = LibtorrentPeer(network, LEECH, tmp_path / "copy", magnet=link)
+    version_said = other.wait("ready")["version"]
+    other.wait("done", 60)
+    assert same_folder(folder, tmp_path / "copy" / "films")
+    counted(f"libtorrent {version_said} took {sum(FOLDER.values()):,} bytes by btmh")
+
+
+@pytest.mark.parametrize("version", ["v2", "hybrid"])
+def test_we_fetch_a_folder_from_libtorrent_by_the_v2_infohash(
+    network: Namespace, tmp_path: Path, seed: int, version: str, counted: Counted
+) -> None:
+    folder = make_folder(tmp_path / "seed" / "films", seed)
+    torrent = tmp_path / "made.torrent"
+    make_torrent(folder, torrent, version=version, piece_bytes=16_384)
+    digits = Descriptor.parse(torrent.read_bytes()).infohash_v2
+    assert digits is not None
+    other = LibtorrentPeer(network, SEED, folder.parent, torrent=torrent)
+    version_said = other.wait("ready")["version"]
+    link = f"magnet:?xt=urn:btmh:1220{digits.hex()}&x.pe={network.address(SEED)}:6881"
+    get = Spinney(network, LEECH, "get", link, "-o", tmp_path / "copy")
+    get.wait("done", 60)
+    assert same_folder(folder, tmp_path / "copy" / "films")
+    counted(f"spinney took {sum(FOLDER.values()):,} bytes from libtorrent {version_said} by btmh")
 
 
 @pytest.mark.parametrize("version", ["v1", "hybrid"])
@@ -130,6 +208,7 @@ def test_a_mixed_swarm_serves_itself(
         network, 2, "share", content, "--torrent", torrent, "--up", limit, "--tracker", url
     )
     share.wait("ready")
+    announced(network, url, version)
     seeder = LibtorrentPeer(network, 3, content.parent, torrent=torrent, upload_limit=limit)
     seeder.wait("tracker", 20)
     ours = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import socket
@@ -333,8 +334,12 @@ def test_a_swapped_folder_does_not_lead_out(host: LiveHost, tmp_path: Path) -> N
     swapping = threading.Thread(target=swap)
     swapping.start()
     outcomes = {"made": 0, "refused": 0}
+    number, latest = itertools.count(), time.monotonic() + 30
     try:
-        for n in range(400):
+        # Where both threads get their turns on a busy machine is chance: until both were seen.
+        while (n := next(number)) < 400 or (
+            not all(outcomes.values()) and time.monotonic() < latest
+        ):
             try:
                 host.storage.open(f"sub/file{n}", "create", beneath=str(root)).close()
                 outcomes["made"] += 1
@@ -344,7 +349,7 @@ def test_a_swapped_folder_does_not_lead_out(host: LiveHost, tmp_path: Path) -> N
         stop.set()
         swapping.join()
     assert os.listdir(outside) == []
-    assert outcomes["made"] > 0
+    assert all(outcomes.values()), outcomes
 
 
 def test_files_are_not_inherited_and_get_the_users_mask(host: LiveHost, tmp_path: Path) -> None:

@@ -67,8 +67,7 @@ def test_cancelled_timers_do_not_run_and_do_not_pile_up() -> None:
             for _ in range(1_000):
                 loop.call_later(3_600, pytest.fail, "a cancelled timer ran").cancel()
             await asyncio.sleep(0.01)
-        held = sum(map(len, loop.buckets.values())) + len(loop.heap)
-        assert held < 50_000
+        assert loop.waiting() < 50_000
         timer = loop.call_later(1, print)
         assert not timer.cancelled()
         assert timer.when() == loop.time() + 1

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from spinney.errors import WireError
+from spinney.wire import bencode
 from spinney.wire.bencode import (
     Limits,
     decode,
@@ -227,6 +228,35 @@ def test_the_quick_way_for_flat_dictionaries_is_the_same(table: dict[bytes, byte
     data = encode(table)
     assert data == encode([table])[1:-1], "in a list the long way is taken"
     assert decode_dictionary(b"xx" + data + b"e", 2) == (table, len(data) + 2)
+
+
+@given(
+    some.dictionaries(some.binary(max_size=6), some.binary(max_size=12), max_size=5),
+    some.lists(some.binary(max_size=12), min_size=5, max_size=5),
+    some.booleans(),
+)
+def test_dictionaries_of_a_form_that_came_before_are_encoded_the_same(
+    table: dict[bytes, bytes], others: list[bytes], turned: bool
+) -> None:
+    pad = [other[:12].ljust(12, b"%") for other in others]
+    same = {key: pad[at][: len(table[key])] for at, key in enumerate(table)}
+    if turned:
+        same = dict(reversed(same.items()))
+    for value in (table, same):
+        for _ in range(bencode.MISSES_A_FORM + 1):
+            assert encode(value) == encode([value])[1:-1]
+
+
+def test_forms_are_bounded_and_no_door_for_other_types() -> None:
+    for length in range(bencode.MAX_FORMS * bencode.MISSES_A_FORM * 2):
+        encode({b"%d" % length: b""})
+    assert 0 < len(bencode._forms) <= bencode.MAX_FORMS
+    for _ in range(bencode.MISSES_A_FORM + 1):
+        encode({b"a": b"xy", b"b": b"z"})
+    assert encode({b"a": bytearray(b"xy"), b"b": b"z"}) == b"d1:a2:xy1:b1:ze"
+    assert encode({b"a": [1, 2], b"b": b"z"}) == b"d1:ali1ei2ee1:b1:ze"
+    with pytest.raises(TypeError):
+        encode({b"a": "xy", b"b": b"z"})
 
 
 @given(some.binary(max_size=40))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 from collections.abc import Callable, Sequence
 
+import h11
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
@@ -281,6 +283,55 @@ def test_a_body_of_unknown_length_ends_at_the_bound(framing: bytes) -> None:
         close()
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 10_001,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 10_001,
+    ],
+    ids=["interim", "chunks"],
+)
+def test_a_flood_of_small_parts_ends_at_the_bound(data: bytes) -> None:
+    """Each is cheap to send, and some 50 microseconds of ours to take in."""
+
+    async def scene() -> None:
+        host, url, close = await replying(data)
+        with pytest.raises(WireError, match="parts"):
+            await get(host, url, check=unguarded(host), timeout_s=20)
+        close()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\n", b"\xff\xfe\r\n\r\n"])
+def test_the_sentence_is_for_people(data: bytes) -> None:
+    async def scene() -> None:
+        host, url, close = await replying(data)
+        ends = "the connection ended" if not data.endswith(b"\r\n\r\n") else "illegal status line$"
+        with pytest.raises(WireError, match=ends):
+            await get(host, url, check=unguarded(host), timeout_s=5)
+        close()
+
+    asyncio.run(scene())
+
+
+def test_nobody_hears_of_the_failure_of_an_answer_that_nobody_awaits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The program ended while a tracker was asked: asyncio told the terminal."""
+
+    async def scene() -> None:
+        exchange = http_client._Exchange(
+            h11.Request(method="GET", target="/", headers=[("Host", "x")]), 1
+        )
+        exchange.connection_lost(None)
+        await asyncio.sleep(0)
+
+    asyncio.run(scene())
+    gc.collect()
+    assert not caplog.records
 
 
 @settings(max_examples=200, deadline=None)

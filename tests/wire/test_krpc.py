@@ -26,6 +26,7 @@ from spinney.wire.krpc_messages import (
     encode_query,
     read_error,
 )
+from spinney.wire.krpc_shapes import MAX_SHAPES, MISSES_A_SHAPE, Shapes
 
 A, B, C = ("198.18.0.1", 1), ("198.18.0.2", 2), ("198.18.0.3", 3)
 PING = b"d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe"
@@ -124,6 +125,48 @@ def test_our_own_messages_take_the_short_way() -> None:
     answer = encode_answer(b"abcd", {b"x": [1, {}]})
     for data in (query, answer):
         assert krpc_messages._decode_usual(data) == krpc_messages._decode_any(data)
+
+
+TABLES = some.dictionaries(some.binary(max_size=5), some.binary(max_size=120), max_size=4)
+
+
+@given(TABLES, some.sampled_from([b"q", b"r"]), some.data())
+def test_a_message_of_a_known_shape_means_what_the_parser_says(
+    table: Arguments, kind: bytes, data: some.DataObject
+) -> None:
+    """Learnt from one message, a shape reads every other as the general parser does, or not."""
+    shapes = Shapes()
+    if kind == b"q":
+        known = encode_query(b"abcd", b"chord.find", table)
+    else:
+        known = encode_answer(b"abcd", table)
+    shapes.learn(known, krpc_messages._decode_any(known))
+    assert shapes.read(known) == krpc_messages._decode_any(known)
+    at = data.draw(some.integers(0, len(known) - 1))
+    new = data.draw(some.binary(min_size=1, max_size=3) | some.sampled_from([b"0", b"1", b":"]))
+    other = (known[:at] + new + known[at + len(new) :])[: len(known)]
+    found = shapes.read(other)
+    if found is not None:
+        assert found == krpc_messages._decode_any(other)
+    inside = {key: bytes(len(value)) for key, value in table.items()}
+    like = encode_query(b"zzzz", b"chord.find", inside) if kind == b"q" else b""
+    if like:
+        assert shapes.read(like) == krpc_messages._decode_any(like)
+
+
+def test_shapes_are_learnt_now_and_then_bounded_and_only_of_flat_messages() -> None:
+    shapes = Shapes()
+    nested = encode_answer(b"abcd", {b"x": [1]})
+    shapes.learn(nested, krpc_messages._decode_any(nested))
+    assert shapes.read(nested) is None
+    for length in range(MISSES_A_SHAPE * 4):
+        data = encode_answer(b"abcd", {b"x": bytes(length)})
+        shapes.missed(data, krpc_messages._decode_any(data))
+    assert len(shapes._by_length) == 4
+    for length in range(MAX_SHAPES * 2):
+        data = encode_answer(b"abcd", {b"x": bytes(length)})
+        shapes.learn(data, krpc_messages._decode_any(data))
+        assert len(shapes._by_length) <= MAX_SHAPES
 
 
 def pair(wire: Wire) -> tuple[Krpc, Krpc]:
@@ -314,6 +357,78 @@ def test_rubbish_is_counted_and_a_read_only_node_answers_nothing() -> None:
         assert wire.sent == []
         asker.tell(B, b"x.y", {})
         assert decode(wire.sent[0][2])[b"ro"] == 1
+
+    asyncio.run(scene())
+
+
+def test_a_call_that_calls_back_hears_its_end_once() -> None:
+    async def scene() -> None:
+        said: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+        asker, answerer = pair(Wire())
+        heard: list[tuple[object, object]] = []
+        ended = asyncio.Event()
+
+        def told(values: Arguments | None, error: Exception | None) -> None:
+            heard.append((values, type(error)))
+            if len(heard) == 4:
+                ended.set()
+            elif len(heard) == 1:
+                asker.request(B, b"no.x", {}, told, 0.1)
+            raise KeyError("our own mistake")
+
+        answerer.serve(b"", lambda query: {b"x": 1})
+        asker.request(C, b"ping", {}, told, 0.05)
+        asker.request(C, b"ping", {}, told, 0.07)
+        asker.request(B, b"ping", {}, told, 5.0)
+        assert heard == []
+        await asyncio.wait_for(ended.wait(), 5)
+        assert heard[0] == ({b"x": 1}, type(None))
+        assert heard[1] == (None, CallError)
+        assert heard[2:] == [(None, NoAnswerError)] * 2
+        assert len(said) == 4, "each mistake is said, and the others are told all the same"
+        assert asker.outstanding == 0
+
+    asyncio.run(scene())
+
+
+def test_one_timer_wakes_for_calls_that_wait_still() -> None:
+    """A thousand calls that are answered at once cost no wakings but the first one's."""
+
+    async def scene() -> None:
+        asker, answerer = pair(Wire())
+        answerer.serve(b"", lambda query: {})
+        wakings: list[int] = []
+        tick = asker._tick
+        asker._tick = lambda: (wakings.append(asker.outstanding), tick())[1]  # type: ignore
+        for _ in range(200):
+            await asker.call(B, b"ping", {}, timeout_s=0.1)
+        with pytest.raises(NoAnswerError):
+            await asker.call(C, b"ping", {}, timeout_s=0.3)
+        assert len(wakings) <= 6
+        assert asker._timer is None
+
+    asyncio.run(scene())
+
+
+def test_close_while_calls_end_tells_each_once_and_refuses_new_ones() -> None:
+    async def scene() -> None:
+        asker, _ = pair(Wire())
+        heard: list[str] = []
+        ended = asyncio.Event()
+
+        def told(values: Arguments | None, error: Exception | None) -> None:
+            heard.append(str(error))
+            asker.close()
+            with pytest.raises(NoAnswerError, match="closed"):
+                asker.request(C, b"ping", {}, told)
+            ended.set()
+
+        for _ in range(3):
+            asker.request(C, b"ping", {}, told, 0.01)
+        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.sleep(0)
+        assert len(heard) == 3
 
     asyncio.run(scene())
 

@@ -18,6 +18,8 @@ class Announcing(Protocol):
 
     infohash: bytes
     """20 bytes: v1, or v2 cut to 20."""
+    infohashes: tuple[bytes, ...]
+    """Of a hybrid torrent both, each 20 bytes."""
     peer_id: bytes
     port: int
     private: bool
@@ -36,6 +38,10 @@ class Announcing(Protocol):
         """Addresses of possible peers; the swarm bounds, guards and forgets.
 
         `source`: `KIND` or `KIND:WHO`, as in `net.guard.may_dial`."""
+
+    def drop_peers(self, reason: str) -> None:
+        """Every connection ends and every address is forgotten but those that the user typed: a
+        private torrent has changed its tracker (BEP 27)."""
 
     def warn(self, message: str) -> None: ...
 

@@ -69,9 +69,10 @@ class Downloader:
     # the transfer's callbacks
 
     def piece_verified(self, piece: int) -> None:
-        feed = self.feed
-        if feed is None or feed.has.full:
-            return  # one who has everything gains nothing from knowing
+        if self.feed is None:
+            return
+        # Also to one who has everything: a seed spends its upload by what has left it, and its
+        # user may want to know who has all of it.
         self._connection.send(encode(Have(piece)))
         self._later()
 

@@ -95,25 +95,39 @@ class LanDiscovery:
     # For one torrent
 
     async def run(self, swarm: Announcing) -> None:
-        """Announces the swarm's torrent and reports peers until cancelled (BEP 14 has no bye)."""
+        """Announces the swarm's torrent and reports peers until cancelled (BEP 14 has no bye).
+
+        A hybrid has two infohashes, and those who know only one of them must hear theirs.
+        """
         if swarm.private or self._closed:
             return
-        infohash = swarm.infohash
-        rows = self._swarms.setdefault(infohash, [])
-        if len(rows) >= SWARMS_PER_TORRENT_MAX or not self._agenda.add(infohash, self._host.time()):
+        named = [infohash for infohash in swarm.infohashes if self._add(infohash, swarm)]
+        if not named:
             swarm.warn("LAN discovery has as many torrents as it can announce")
-            if not rows:
-                del self._swarms[infohash]
             return
-        rows.append(swarm)
         self._wake.set()
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            rows.remove(swarm)
+            for infohash in named:
+                self._remove(infohash, swarm)
+
+    def _add(self, infohash: bytes, swarm: Announcing) -> bool:
+        rows = self._swarms.setdefault(infohash, [])
+        full = len(rows) >= SWARMS_PER_TORRENT_MAX
+        if full or not self._agenda.add(infohash, self._host.time()):
             if not rows:
                 del self._swarms[infohash]
-                self._agenda.remove(infohash)
+            return False
+        rows.append(swarm)
+        return True
+
+    def _remove(self, infohash: bytes, swarm: Announcing) -> None:
+        rows = self._swarms[infohash]
+        rows.remove(swarm)
+        if not rows:
+            del self._swarms[infohash]
+            self._agenda.remove(infohash)
 
     def tried(self) -> str:
         if not self._ears:

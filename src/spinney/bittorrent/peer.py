@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from spinney.bittorrent.chatter import CHATTER_LIMIT, CRUMB_BYTES, DEAR, METADATA_SERVED_BYTES
@@ -39,6 +38,7 @@ from spinney.bittorrent.messages import (
     Choke,
     Extended,
     Handshake,
+    Hashes,
     HashReject,
     HashRequest,
     HaveAll,
@@ -65,6 +65,7 @@ from spinney.errors import PeerError, WireError
 from spinney.net.host import Address
 
 if TYPE_CHECKING:
+    from spinney.bittorrent.finishing import Proof
     from spinney.bittorrent.swarm import Swarm
 
 
@@ -90,6 +91,11 @@ class Peer:
         self.client = ""
         self.ids: dict[str, int] = {}
         self.rationed = False
+        self.came_whole = False
+        """It said at first that it has everything."""
+        self.proof: Proof | None = None
+        self.counted_out = False
+        """It has left, and what it took is booked (`Finishing`)."""
         self.downloader = Downloader(connection, now, self._lied)
         self.uploader = Uploader(connection, swarm, now, self._refuse)
         self._swarm = swarm
@@ -135,12 +141,12 @@ class Peer:
             self._tell_pieces(swarm.transfer.servable())
 
     def _tell_pieces(self, have: Bitfield) -> None:
-        if self._swarm.rationing:
+        if self._swarm.rationing.active:
             self.rationed = True
             if self.fast:
                 self.connection.send(encode(HaveNone()))
             else:
-                self._join_ration()  # it says nothing at all if it has nothing
+                self._swarm.rationing.joined(self)  # it says nothing at all if it has nothing
             return
         if self.fast and have.full:
             self.connection.send(encode(HaveAll()))
@@ -169,6 +175,8 @@ class Peer:
     # what the connection calls
 
     def block(self, piece: int, begin: int, data: memoryview) -> None:
+        if self.proof is not None and self.proof.took(piece, begin, data):
+            return
         if len(data) >= CRUMB_BYTES:
             self.downloader.block(piece, begin, data)
         else:
@@ -221,14 +229,14 @@ class Peer:
         if good:
             self.uploader.ask(good)
             if self.rationed:
-                self.show_more()
+                self._swarm.rationing.show(self)
         return None
 
     def _may_ask(self, piece: int) -> bool:
         if self.choked:
             return piece in self._offered
         if self.rationed:
-            ration = self._swarm.ration
+            ration = self._swarm.rationing.ration
             if ration is not None:
                 if not ration.may_ask(self.key, piece):
                     return False
@@ -268,10 +276,14 @@ class Peer:
     # its messages
 
     def _choke(self, message: Choke) -> None:
+        if self.proof is not None and self.proof.unchoked.is_set():
+            self.proof.ended()
         self.downloader.was_choked(explicit_rejects=self.fast)
 
     def _unchoke(self, message: Unchoke) -> None:
         self.downloader.was_unchoked(self._loop.time())
+        if self.proof is not None:
+            self.proof.unchoked.set()
 
     def _interested(self, message: Interested) -> None:
         if not self.interested:
@@ -315,8 +327,9 @@ class Peer:
 
     def _described_now(self) -> None:
         self.downloader.wake()
+        self.came_whole = self.seed
         if self.rationed:
-            self._join_ration()
+            self._swarm.rationing.joined(self)
         self._swarm.peer_described(self)
 
     def _tell_early(self) -> None:
@@ -353,6 +366,8 @@ class Peer:
 
     def _reject(self, message: RejectRequest) -> None:
         self._need_fast()
+        if self.proof is not None:
+            self.proof.ended()
         self.downloader.rejected(self._index(message.piece), message.begin, message.length)
 
     def _cancel(self, message: Cancel) -> None:
@@ -361,9 +376,8 @@ class Peer:
         if self.uploader.cancel(row) and self.fast:
             self.connection.send(encode(RejectRequest(*row)))
 
-    def _hash_request(self, message: HashRequest) -> None:
-        """Piece layers are not served yet; who asks is told so at once."""
-        self.connection.send(encode(HashReject(*astuple(message))))
+    def _hashes(self, message: HashRequest | Hashes | HashReject) -> None:
+        self._swarm.describing.hash_message(self, message)
 
     def _extended(self, message: Extended) -> None:
         if not self.extended:
@@ -393,7 +407,7 @@ class Peer:
     def _metadata(self, payload: bytes) -> None:
         message = decode_metadata(payload)
         if message.kind != REQUEST:
-            self._swarm.metadata_came(self, message)
+            self._swarm.describing.metadata_came(self, message)
             return
         kind = self.ids.get(METADATA, 0)
         if not kind:
@@ -420,35 +434,15 @@ class Peer:
             self.unchoked_at = now
             self.connection.send(encode(Unchoke()))
             if self.rationed:
-                self.show_more()
+                self._swarm.rationing.show(self)
             return
         self.connection.send(encode(Choke()))
-        if self.rationed and self._swarm.ration is not None:
-            self._swarm.ration.choked(self.key)
+        if self.rationed and self._swarm.rationing.ration is not None:
+            self._swarm.rationing.ration.choked(self.key)
         dropped = self.uploader.drop(lambda row: row[0] in self._offered)
         if self.fast and dropped:
             data = b"".join([encode(RejectRequest(*row)) for row in dropped])
             self.connection.send(data)
-
-    def _join_ration(self) -> None:
-        ration, feed = self._swarm.ration, self.downloader.feed
-        if ration is not None and feed is not None and not feed.has.full:
-            ration.joined(self.key, feed.has)
-            self.show_more()
-
-    def show_more(self) -> None:
-        """Haves for the pieces that a young seed shows to this peer now."""
-        ration = self._swarm.ration
-        if ration is None:
-            return
-        now = self._loop.time()
-        meter = self.uploader.meter
-        rate = min(meter.rate_bytes_per_s(now), 2.0 * meter.total_bytes)  # at first: unknown
-        spare = self._swarm.has_spare_upload
-        idle = not self.interested or (not self.choked and not self.uploader.pending)
-        rows = ration.show(self.key, now, rate, seats=self._swarm.slots, spare=spare, idle=idle)
-        if rows:
-            self.connection.send(encode_haves(rows))
 
     def exchange(self, now: float, here: Sequence[tuple[Address, int]]) -> None:
         """Tells who else is here, if it wants to know and it is time."""
@@ -468,7 +462,7 @@ class Peer:
             self.connection.send(encode(KeepAlive()))
         self.downloader.check_time(now)
         if self.rationed:
-            self.show_more()
+            self._swarm.rationing.show(self)
 
     @property
     def seed(self) -> bool:
@@ -493,5 +487,7 @@ _HANDLERS: dict[type[Any], Callable[[Peer, Any], None]] = {
     RejectRequest: Peer._reject,
     Cancel: Peer._cancel,
     Extended: Peer._extended,
-    HashRequest: Peer._hash_request,
+    HashRequest: Peer._hashes,
+    Hashes: Peer._hashes,
+    HashReject: Peer._hashes,
 }

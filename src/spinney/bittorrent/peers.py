@@ -122,6 +122,11 @@ class Candidates:
     def forget(self, address: Address) -> None:
         self._remove(address)
 
+    def clear(self) -> None:
+        """Forgets every address but those that the user typed."""
+        for address in [row.address for row in self._rows.values() if row.trust > 0]:
+            self._remove(address)
+
     def banned(self, host: str) -> bool:
         return host in self._banned
 

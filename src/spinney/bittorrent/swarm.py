@@ -1,6 +1,7 @@
 """`Swarm`: one torrent among its peers.
 
 .metadata()                  waits for the info dictionary (BEP 9), verified
+.describing.layers(made)     waits for its piece layers (BEP 52), proven
 .begin(transfer, info)       from now on fetches and serves
 .found(addresses, source)    addresses of peers, from any `PeerSource`
 .status()                    `SwarmStatus` for people
@@ -17,17 +18,18 @@ from typing import TYPE_CHECKING
 from spinney.bittorrent.announcing import Announcing, PeerSource
 from spinney.bittorrent.choking import Choking
 from spinney.bittorrent.connection import Connection
-from spinney.bittorrent.extensions import METADATA, ExtensionHandshake
-from spinney.bittorrent.messages import BLOCK_BYTES, Handshake
-from spinney.bittorrent.metadata import DATA, REJECT, MetadataFetch, MetadataMessage, matches
+from spinney.bittorrent.describing import Describing
+from spinney.bittorrent.extensions import ExtensionHandshake
+from spinney.bittorrent.finishing import Finishing
+from spinney.bittorrent.messages import Handshake
 from spinney.bittorrent.meter import Meter
 from spinney.bittorrent.peer import Peer
 from spinney.bittorrent.peers import Candidates
 from spinney.bittorrent.pex import FLAG_REACHABLE, FLAG_SEED, PeerExchange
+from spinney.bittorrent.rationing import Rationing
 from spinney.bittorrent.roster import keep_new, no_place, weakest
-from spinney.bittorrent.seeding import Ration
 from spinney.bittorrent.status import SwarmNode, SwarmStatus
-from spinney.errors import DescriptorError, SpinneyError, StorageError, TransferError
+from spinney.errors import SpinneyError, StorageError
 from spinney.net.address import is_loopback
 from spinney.net.host import Address
 from spinney.net.limits import Limit
@@ -40,12 +42,12 @@ __all__ = ["Announcing", "PeerSource", "Swarm", "SwarmNode", "SwarmStatus"]
 GOODBYE_S = 4.0
 """Sources have 3 s to say goodbye; then they are left alone."""
 CLOSE_S = 2.0
+BOTH_WHOLE = "both have everything"
 WARNINGS_KEPT = 20
-FINISHED_KEPT = 10_000
-"""Peer ids of those seen with everything: for `share --until-complete N`."""
-SHOW_PAUSE_S = 0.1
-SPARE_S = 0.1
-"""A backlog of requests shorter than this leaves a part of the upload unused."""
+FAREWELL_S = 1.0
+"""Another seed may ask for a proof that we have everything: it has so long to begin."""
+PROOF_LEAVE_S = 40.0
+"""One that is interested in us although it has everything stays no longer."""
 
 
 class Swarm:
@@ -77,7 +79,6 @@ class Swarm:
         self.exchanging = node.settings.exchange and not private
         self.transfer: TransferLike | None = None
         self.info_bytes: bytes | None = None
-        self.ration: Ration | None = None
         self.piece_count = 0
         self.space_bytes = 0
         self.failure: SpinneyError | None = None
@@ -91,12 +92,17 @@ class Swarm:
         self._down_meter, self._up_meter = Meter(now), Meter(now)
         self._opening: dict[Address, None] = {}
         self._dial_due = False
-        self._show_due = False
+        self._whole_at = float("-inf")
+        """When everything was here: long ago if it was at the beginning."""
         self._closed = False
         self._warnings: deque[str] = deque(maxlen=WARNINGS_KEPT)
-        self._finished: dict[bytes, None] = {}
-        self._fetch: MetadataFetch | None = MetadataFetch(infohashes)
-        self._described = asyncio.Event()
+        self.describing = Describing(self)
+        self.finishing = Finishing(
+            node.rng, self.ban, lambda peer: peer.connection.close(BOTH_WHOLE)
+        )
+        self.rationing = Rationing(
+            lambda: self.peers.values(), lambda: self._choking.slots, self._up_meter
+        )
         self._choking = Choking(
             lambda: self.peers.values(),
             up,
@@ -123,21 +129,15 @@ class Swarm:
 
     async def metadata(self) -> bytes:
         """The exact bytes of the info dictionary.  Raises `TransferError` if closed first."""
-        await self._described.wait()
-        if self.info_bytes is None:
-            raise TransferError("the transfer was closed before its description was found")
-        return self.info_bytes
+        return await self.describing.metadata()
 
     def begin(self, transfer: TransferLike, info_bytes: bytes) -> None:
         """From now on fetches and serves.  `DescriptorError` if these are not our bytes."""
         assert self.transfer is None, "a swarm begins once"
-        if not matches(info_bytes, self.infohashes):
-            raise DescriptorError("the info dictionary does not have this infohash", "infohash")
-        self.info_bytes = info_bytes
-        self._fetch = None
-        self._described.set()
+        self.describing.take_info(info_bytes)
         self.transfer = transfer
         descriptor = transfer.descriptor
+        self.describing.serve(descriptor)
         count = self.piece_count = descriptor.piece_count
         self.space_bytes = 0
         if count:
@@ -146,7 +146,7 @@ class Swarm:
         self._choking.seeding = transfer.complete
         if transfer.complete:
             if self.settings.ration:
-                self.ration = Ration(count, descriptor.piece_length, self._node.rng)
+                self.rationing.begin(count, descriptor.piece_length, self._node.rng)
         else:
             transfer.on_complete(self._completed)
         for peer in list(self.peers.values()):
@@ -167,8 +167,8 @@ class Swarm:
             uploaded_bytes=self._up_meter.total_bytes,
             candidates=len(self.candidates),
             opening=len(self._opening),
-            finished_peers=len(self._finished),
-            rationing=self.rationing,
+            finished_peers=self.finishing.count,
+            rationing=self.rationing.active,
             tried=tuple(source.tried() for source in self._sources),
             warnings=tuple(self._warnings),
             failure=self.failure,
@@ -179,9 +179,11 @@ class Swarm:
         if self._closed:
             return
         self._closed = True
-        self._described.set()
+        self.describing.close()
+        await self._farewell()
         for task in self._tasks:
             task.cancel()
+        await self.finishing.close()
         connections = [peer.connection for peer in self.peers.values()]
         for connection in connections:
             connection.close("the transfer ends here")
@@ -196,6 +198,12 @@ class Swarm:
         for connection in connections:
             connection.abort()
         self._node.removed(self)
+
+    async def _farewell(self) -> None:
+        """A seed that wants a proof of our copy gets it, if it asks at once."""
+        deadline = self._whole_at + FAREWELL_S
+        while self._loop.time() < deadline and any(peer.seed for peer in self.peers.values()):
+            await asyncio.sleep(0.02)
 
     # for sources of peers (`Announcing`)
 
@@ -215,6 +223,12 @@ class Swarm:
         if self.candidates.found(peers, source):
             self._dial_soon()
 
+    def drop_peers(self, reason: str) -> None:
+        self.candidates.clear()
+        self._opening.clear()
+        for peer in list(self.peers.values()):
+            peer.connection.close(reason)
+
     def warn(self, message: str) -> None:
         self._warnings.append(message)
 
@@ -226,8 +240,10 @@ class Swarm:
     def admit(self, connection: Connection, handshake: Handshake) -> Peer | None:
         """The handshakes are through: a peer, or None with `connection.why` set."""
         now = self._loop.time()
-        self._opening.pop(connection.remote, None)
+        known = self._opening.pop(connection.remote, 0) is None
         connection.why = self._objection(connection, handshake, now)
+        if connection.outgoing and not known:
+            connection.why = connection.why or "was found by a tracker that is no longer ours"
         if connection.why:
             return None
         peer = Peer(self, connection, handshake, self._node.next_key(), now)
@@ -288,7 +304,8 @@ class Swarm:
             if self.exchanging:
                 self._exchange(peer, now, here)
         self._choking.tick(now, self._up_meter.rate_bytes_per_s(now))
-        self._ask_metadata(now)
+        self._drop_seeds()
+        self.describing.tick(now)
         self._dial()
 
     def _own(self) -> list[Address]:
@@ -329,21 +346,12 @@ class Swarm:
     def complete(self) -> bool:
         return self.transfer is not None and self.transfer.complete
 
-    @property
-    def rationing(self) -> bool:
-        return self.ration is not None and self.ration.active
-
     def count_sent(self, length_bytes: int) -> None:
         self._up_meter.add(self._loop.time(), length_bytes)
 
     def count_received(self, connection: Connection, length_bytes: int) -> None:
         self._down_meter.add(self._loop.time(), length_bytes)
         self._node.count_received(connection, self, length_bytes)
-
-    @property
-    def slots(self) -> int:
-        """How many peers are served at a time."""
-        return self._choking.slots
 
     def slots_changed(self) -> None:
         self._choking.changed()
@@ -354,9 +362,7 @@ class Swarm:
         if peer.listens_at is not None and not peer.connection.outgoing:
             self.candidates.found([peer.listens_at], "incoming")
             self.candidates.dialling(peer.listens_at)
-        if self._fetch is not None and row.metadata_bytes and row.ids.get(METADATA):
-            self._fetch.joined(peer.key, row.metadata_bytes)
-            self._ask_metadata(now)
+        self.describing.introduced(peer, row)
         if self.exchanging:
             here = [
                 (other.listens_at, _flags(other))
@@ -371,60 +377,33 @@ class Swarm:
         self._seen_finished(peer)
 
     def peer_has(self, peer: Peer, piece: int) -> None:
-        ration = self.ration
-        if ration is not None:
-            was_active = ration.active
-            ration.has(peer.key, piece)
-            if (was_active and not ration.active) or ration.exhausted:
-                self._show_soon()
+        self.rationing.has(peer, piece)
         feed = peer.downloader.feed
         if feed is not None and feed.has.full:
             self._seen_finished(peer)
 
-    def has_spare_upload(self) -> bool:
-        """Is less asked of us than we can send in a moment?"""
-        pending = sum(len(peer.uploader.pending) for peer in self.peers.values())
-        rate = self._up_meter.rate_bytes_per_s(self._loop.time())
-        return pending * BLOCK_BYTES <= rate * SPARE_S
-
-    def _show_soon(self) -> None:
-        if not self._show_due:
-            self._show_due = True
-            self._loop.call_later(SHOW_PAUSE_S, self._show)
-
-    def _show(self) -> None:
-        self._show_due = False
-        ration = self.ration
-        if ration is None:
-            return
-        for peer in self.peers.values():
-            if peer.rationed:
-                peer.show_more()
-                peer.rationed = ration.active
-                if not ration.active:
-                    peer.tell_extensions()
-        if not ration.active:
-            self.ration = None
-
     def _seen_finished(self, peer: Peer) -> None:
+        """It says that it has everything, or wants nothing more."""
         if not peer.seed:
             return
-        if len(self._finished) < FINISHED_KEPT:
-            self._finished[peer.peer_id] = None
         if peer.listens_at is not None:
             self.candidates.is_seed(peer.listens_at)
         feed = peer.downloader.feed
-        if self.ration is not None and feed is not None and feed.has.full:
-            self.ration.end()  # another seed: what is rare is no longer ours to know
-            self._show_soon()
+        if self.complete and self.transfer is not None and feed is not None and feed.has.full:
+            self.finishing.claimed(peer, self.transfer)
         self._drop_seeds()
 
     def _drop_seeds(self) -> None:
-        """Two who have everything have nothing to say to each other."""
-        if self.complete:
-            for peer in list(self.peers.values()):
-                if peer.seed:
-                    peer.connection.close("both have everything")
+        """Two who have everything have nothing to say to each other, but for a proof of it."""
+        if not self.complete:
+            return
+        now = self._loop.time()
+        for peer in list(self.peers.values()):
+            if not peer.seed or self.finishing.proving(peer):
+                continue
+            since = max(self._whole_at, peer.connected_at if peer.came_whole else 0.0)
+            if now - since >= (PROOF_LEAVE_S if peer.interested else FAREWELL_S):
+                peer.connection.close(BOTH_WHOLE)
 
     def exchanged(self, peer: Peer, message: PeerExchange) -> None:
         rows = [a for a, flags in message.added if not (self.complete and flags & FLAG_SEED)]
@@ -432,30 +411,6 @@ class Swarm:
 
     def _exchange(self, peer: Peer, now: float, here: list[tuple[Address, int]]) -> None:
         peer.exchange(now, [row for row in here if row[0] != peer.listens_at])
-
-    def metadata_came(self, peer: Peer, message: MetadataMessage) -> None:
-        """Raises `WireError` if the piece has a wrong length."""
-        fetch = self._fetch
-        if fetch is None:
-            return
-        if message.kind == DATA:
-            fetch.received(peer.key, message.piece, message.data)
-        elif message.kind == REJECT:
-            fetch.rejected(peer.key, message.piece)
-        for key in fetch.liars:
-            if key in self.peers:
-                self.ban(self.peers[key], "sent a false description")
-        fetch.liars.clear()
-        if fetch.info_bytes is not None:
-            self.info_bytes, self._fetch = fetch.info_bytes, None
-            self._described.set()
-        else:
-            self._ask_metadata(self._loop.time())
-
-    def _ask_metadata(self, now: float) -> None:
-        if self._fetch is not None:
-            for key, piece in self._fetch.requests(now):
-                self.peers[key].ask_metadata(piece)
 
     def ban(self, peer: Peer, reason: str) -> None:
         """It lied: its connections end, and its address is not dialled again."""
@@ -479,10 +434,9 @@ class Swarm:
     def peer_left(self, peer: Peer, reason: str) -> None:
         now = self._loop.time()
         self.peers.pop(peer.key, None)
-        if self._fetch is not None:
-            self._fetch.left(peer.key)
-        if self.ration is not None:
-            self.ration.left(peer.key)
+        self.describing.left(peer.key)
+        self.rationing.left(peer)
+        self.finishing.left(peer)
         if peer.listens_at is not None:
             self.candidates.ended(peer.listens_at, now, now - peer.connected_at)
         self._choking.changed()
@@ -490,6 +444,7 @@ class Swarm:
 
     def _completed(self) -> None:
         self.completed.set()
+        self._whole_at = self._loop.time()
         self._choking.seeding = True
         for peer in list(self.peers.values()):
             peer.tell_extensions()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from spinney.bittorrent.codec import BLOCK_HEAD, PIECE
@@ -24,10 +25,9 @@ BATCH_BLOCKS = 64
 """Heads and blocks in one `writelines`: below every system's limit of 1,024 buffers."""
 SPAN_BYTES = 1 << 20
 """The grain in which a transfer reads from disk (of smaller pieces: a piece)."""
-READ_AHEAD_BYTES = 4 << 20
-"""Read before its turn for a peer without a rate limit: the disk works while the line does."""
-MAX_AHEAD = 64
-"""Places noted for reading ahead; requests wait for 16 MiB at most."""
+READ_AHEAD_SPANS = 4
+"""Read before their turn for a peer without a rate limit, once the system has not everything in
+memory: the disk works while the line does."""
 
 
 class Payer(Protocol):
@@ -68,11 +68,13 @@ class Uploader:
         self._failed = swarm.storage_failed
         self._refuse = refuse
         self._loop = asyncio.get_running_loop()
-        self._reading: dict[int, asyncio.Task[None]] = {}
-        """Reads under way, by offset: at most `READ_AHEAD_BYTES` of spans."""
-        self._ahead: deque[tuple[int, int]] = deque(maxlen=MAX_AHEAD)
-        self._noted_span = -1
-        self._ahead_bytes = 0
+        self._reading: dict[tuple[int, int], asyncio.Task[None]] = {}
+        """Reads under way, by piece and span: at most `READ_AHEAD_SPANS` and one."""
+        self._fetched: tuple[Range, memoryview] | None = None
+        """What was read last: a range over two spans, or without room in the cache, is nowhere
+        else, and would be read for ever."""
+        self._on_disk = False
+        """What was asked for lately was not in memory."""
 
     def begin(self, transfer: TransferLike) -> None:
         self.transfer = transfer
@@ -81,29 +83,26 @@ class Uploader:
     def ask(self, ranges: Sequence[Range]) -> None:
         """Checked requests, in order."""
         self.pending.extend(ranges)
-        if self.limit.unlimited:
-            self._note(ranges)
         self.pump()
 
-    def _note(self, ranges: Sequence[Range]) -> None:
-        """Remembers the first block of each span, for reading ahead."""
-        length, noted = self._piece_length, self._noted_span
-        for piece, begin, size in ranges:
-            offset = piece * length + begin
-            if offset // SPAN_BYTES != noted:
-                noted = offset // SPAN_BYTES
-                self._ahead.append((offset, size))
-        self._noted_span = noted
-
     def _read_ahead(self) -> None:
-        assert self.transfer is not None
-        while self._ahead and self._ahead_bytes < READ_AHEAD_BYTES:
-            offset, size = self._ahead.popleft()
-            here = self.transfer.cached(offset, size) is not None
-            gone = not self.transfer.readable(offset // self._piece_length)
-            if offset not in self._reading and not here and not gone:
-                self._ahead_bytes += SPAN_BYTES
-                self._read(offset, size)
+        """Begins to read the next spans from the disk, as long as they come from there."""
+        transfer, length, spans = self.transfer, self._piece_length, 0
+        assert transfer is not None
+        last, self._on_disk = (-1, -1), False
+        for piece, begin, size in self.pending:
+            offset = piece * length + begin
+            span = piece, begin // SPAN_BYTES
+            if span == last:
+                continue
+            last, spans = span, spans + 1
+            if spans > READ_AHEAD_SPANS:
+                break
+            if span in self._reading:
+                self._on_disk = True
+            elif transfer.readable(piece) and transfer.at_hand(offset, size) is None:
+                self._on_disk = True
+                self._read(piece, begin, size)
 
     def cancel(self, row: Range) -> bool:
         """True if it was waiting and now is not."""
@@ -117,8 +116,6 @@ class Uploader:
         """Forgets what waits, but for what `keep` says; returns the forgotten ones."""
         dropped = [row for row in self.pending if not keep(row)]
         if dropped:
-            self._ahead.clear()
-            self._noted_span = -1
             kept = [row for row in self.pending if keep(row)]
             self.pending.clear()
             self.pending.extend(kept)
@@ -131,7 +128,8 @@ class Uploader:
         if not self.limit.unlimited:
             self._turns.want(self)
             return
-        self._read_ahead()
+        if self._on_disk:
+            self._read_ahead()
         while self.pending and self._connection.writable and not self._connection.closed:
             if not self._send(self._connection.batch_bytes):
                 break
@@ -146,49 +144,75 @@ class Uploader:
         """Sends blocks from memory until `limit_bytes`, or starts to read the next one."""
         transfer, pending, length = self.transfer, self.pending, self._piece_length
         assert transfer is not None
-        cached, pack = transfer.cached, BLOCK_HEAD.pack
         buffers: list[Buffer] = []
         total = 0
         while pending and total < limit_bytes and len(buffers) < 2 * BATCH_BLOCKS:
-            piece, begin, size = pending[0]
-            data = cached(piece * length + begin, size)
+            piece, begin, _ = pending[0]
+            rows, run_bytes = self._run(BATCH_BLOCKS - len(buffers) // 2, limit_bytes - total)
+            data = transfer.at_hand(piece * length + begin, run_bytes)
+            if data is None and self._fetched is not None and self._fetched[0] == pending[0]:
+                data, rows = self._fetched[1], 1
+                run_bytes = len(data)
             if data is None:
                 if transfer.readable(piece):
                     break
                 self._refuse([pending.popleft()])
                 continue
-            pending.popleft()
-            buffers.append(pack(9 + size, PIECE, piece, begin))
-            buffers.append(data)
-            total += size
+            self._pack(rows, data, buffers)
+            total += run_bytes
+        self._fetched = None
         if total:
             self.moved_at = self._loop.time()
             self.meter.add(self.moved_at, total)
             self._sent(total)
-            self._ahead_bytes = max(0, self._ahead_bytes - total)
             self._connection.send_blocks(buffers)
-        elif pending and not self._reading:
+        elif pending:
             piece, begin, size = pending[0]
-            self._read(piece * length + begin, size)
+            self._on_disk = True
+            self._read(piece, begin, size)
         return total
 
-    def _read(self, offset: int, length: int) -> None:
-        self._reading[offset] = self._loop.create_task(self._fetch(offset, length))
+    def _run(self, most: int, limit_bytes: int) -> tuple[int, int]:
+        """(count, bytes) of the next requests that lie one behind the other in one span."""
+        piece, begin, size = self.pending[0]
+        room = min(limit_bytes, SPAN_BYTES - begin % SPAN_BYTES)
+        count, end = 1, begin + size
+        stop = begin + room
+        for row in islice(self.pending, 1, most):
+            if row[0] != piece or row[1] != end or end + row[2] > stop:
+                break
+            end += row[2]
+            count += 1
+        return count, end - begin
 
-    async def _fetch(self, offset: int, length: int) -> None:
+    def _pack(self, count: int, data: memoryview, buffers: list[Buffer]) -> None:
+        """Takes `count` requests off; adds a head and a view for each."""
+        take, pack, add, at = self.pending.popleft, BLOCK_HEAD.pack, buffers.append, 0
+        for _ in range(count):
+            piece, begin, size = take()
+            add(pack(9 + size, PIECE, piece, begin))
+            add(data[at : at + size])
+            at += size
+
+    def _read(self, piece: int, begin: int, size: int) -> None:
+        span = piece, begin // SPAN_BYTES
+        if span not in self._reading:
+            self._reading[span] = self._loop.create_task(self._fetch(span, (piece, begin, size)))
+
+    async def _fetch(self, span: tuple[int, int], row: Range) -> None:
         assert self.transfer is not None
         try:
-            await self.transfer.read(offset, length)
+            view = await self.transfer.read(row[0] * self._piece_length + row[1], row[2])
+            self._fetched = row, view
         except StorageError as error:
             self.pending.clear()
             self._failed(error)
         finally:
-            self._reading.pop(offset, None)
+            self._reading.pop(span, None)
         self.pump()
 
     def close(self) -> None:
         self.pending.clear()
         self._turns.forget(self)
-        self._ahead.clear()
         for task in self._reading.values():
             task.cancel()

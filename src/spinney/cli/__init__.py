@@ -51,6 +51,9 @@ def command() -> None:
 
 def main() -> NoReturn:
     """Runs the command and leaves with its exit code; a failure is one sentence on stderr."""
+    from spinney.cli import stdstreams
+
+    stdstreams.fill()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -66,22 +69,25 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except UsageError as error:
-        click.echo(f"spinney: {error}", err=True)
-        return WRONG_USAGE
     except SpinneyError as error:
-        click.echo(f"spinney: {error}", err=True)
-        return FAILED
+        from spinney.cli.words import printable
+
+        click.echo(f"spinney: {printable(str(error))}", err=True)
+        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        _stay_quiet_about_the_pipe()
-        return FAILED
+    except OSError as error:
+        if error.filename is not None:
+            raise  # of a file: that should have been a StorageError
+        return _not_written(error)
     return result if isinstance(result, int) else DONE
 
 
-def _stay_quiet_about_the_pipe() -> None:
-    """Whoever read our output is gone: keep the interpreter from complaining at its end."""
-    import os
+def _not_written(error: OSError) -> int:
+    """Our output cannot be written; when only its reader is gone, nobody wants to know."""
+    from spinney.cli.stdstreams import drop_output
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    drop_output()
+    if not isinstance(error, BrokenPipeError):
+        click.echo(f"spinney: cannot write the output: {error.strerror}", err=True)
+    return FAILED

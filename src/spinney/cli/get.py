@@ -46,10 +46,15 @@ def command(link: str, **options: Any) -> int:
 
 
 def get_link(link: str, options: dict[str, Any]) -> int:
+    from spinney.cli import INTERRUPTED
     from spinney.cli.reporter import Reporter, make_reporter
     from spinney.cli.running import run_verb, set_up_logging
+    from spinney.cli.stdstreams import closed_at_start
     from spinney.cli.wishes import settings, transfer_options
+    from spinney.errors import UsageError
 
+    if options["output"] == "-" and "stdout" in closed_at_start:
+        raise UsageError("-o - writes to standard output, and that is closed")
     set_up_logging(options["verbose"], options["log_file"])
     reporter = make_reporter(
         as_json=options["as_json"],
@@ -76,4 +81,7 @@ def get_link(link: str, options: dict[str, Any]) -> int:
             await getting.wait()
         return 0
 
-    return run_verb(work, reporter)
+    code = run_verb(work, reporter)
+    if code == INTERRUPTED and options["output"] != "-":  # a pipe begins anew
+        reporter.stopped()
+    return code

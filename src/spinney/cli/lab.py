@@ -52,6 +52,7 @@ def list_experiments() -> int:
 @click.option("--out", metavar="FOLDER", help="Write NAME.csv and NAME.json here.")
 @click.option("--plot", is_flag=True, help="A picture too (needs the extra `lab`, and --out).")
 @click.option("--workers", type=click.IntRange(1), help="Processes [all cores].")
+@click.option("--summary", is_flag=True, help="Medians and spreads over the seeds, not all rows.")
 @click.option("--json", "as_json", is_flag=True, help="The rows, one JSON object a line.")
 def run_experiment(
     name: str,
@@ -60,6 +61,7 @@ def run_experiment(
     out: str | None,
     plot: bool,
     workers: int | None,
+    summary: bool,
     as_json: bool,
 ) -> int:
     """Run the experiment NAME over seeds and parameters, on all cores."""
@@ -67,6 +69,7 @@ def run_experiment(
 
     from spinney import lab
     from spinney.errors import UsageError
+    from spinney.lab.summary import summary as summarise
     from spinney.lab.sweep import replay_command
 
     if plot and out is None:
@@ -77,12 +80,9 @@ def run_experiment(
             click.echo(f"\r{done} of {total} trials", nl=done == total, err=True)
 
     sweep = lab.run(name, seeds, _settings(given), out, plot=plot, workers=workers, told=told)
-    if as_json:
-        for row in sweep.rows:
-            click.echo(json.dumps(row))
-    else:
-        for line in table(sweep.rows):
-            click.echo(line)
+    rows = summarise(sweep) if summary else sweep.rows
+    for line in map(json.dumps, rows) if as_json else table(rows):
+        click.echo(line)
     for failure in sweep.failures:
         last = failure.error.strip().splitlines()[-1]
         click.echo(f"failed: {last}\n   {replay_command(sweep.experiment, failure)}", err=True)

@@ -12,6 +12,16 @@ from spinney.errors import UsageError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class _Ratio(click.FloatRange):
+    """Not NaN, which is smaller than nothing and larger than nothing."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        ratio = super().convert(value, param, ctx)
+        if ratio != ratio:
+            self.fail(f"{value!r} is no number", param, ctx)
+        return ratio
+
+
 class _Parsed(click.ParamType):  # type: ignore[type-arg]
     """A text that one function of `config` reads; its `UsageError` is click's."""
 
@@ -34,7 +44,7 @@ RATE = _Parsed("RATE", "parse_rate")
 SECONDS = _Parsed("SECONDS", "parse_seconds")
 SIZE = _Parsed("SIZE", "parse_size")
 PORT = click.IntRange(0, 65535)
-RATIO = click.FloatRange(0)
+RATIO = _Ratio(0)
 
 
 def _apply(function: F, options: list[Callable[[F], F]]) -> F:

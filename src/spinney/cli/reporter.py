@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import IO, Any, Protocol
 
 from spinney.cli import words
+from spinney.cli.lines import Lines
+from spinney.cli.stdstreams import drop_output
 from spinney.events import Done, Error, Event, Progress, Ready, Warning
 
 
@@ -29,12 +31,19 @@ class Reporter(Protocol):
     def preparing(self, done: int, total: int) -> None:
         """Bytes hashed or checked before the transfer is ready."""
 
+    def stopped(self) -> None:
+        """The user stopped it before it was done (Ctrl-C)."""
+
+    @property
+    def lost(self) -> OSError | None:
+        """What kept something from being written."""
+
 
 class JsonLines:
     """`--json`: every event is one line, flushed at once."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+        self._lines = Lines(stream)
         self.failed = False
         """An `error` event was printed."""
         self.on_stderr = stream is sys.stderr
@@ -43,18 +52,28 @@ class JsonLines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        return None
+        self.finish()
+
+    def finish(self) -> None:
+        """Waits for the reader, within reason."""
+        self._lines.finish()
+
+    @property
+    def lost(self) -> OSError | None:
+        return self._lines.lost
 
     def heard(self, event: Event) -> None:
         self.failed = self.failed or isinstance(event, Error)
-        self.line(event.as_json())
+        self.line(event.as_json(), droppable=isinstance(event, Progress))
 
-    def line(self, row: dict[str, Any]) -> None:
-        self._stream.write(json.dumps(row, ensure_ascii=True) + "\n")
-        self._stream.flush()
+    def line(self, row: dict[str, Any], *, droppable: bool = False) -> None:
+        self._lines.put(json.dumps(row, ensure_ascii=True), droppable=droppable)
 
     def preparing(self, done: int, total: int) -> None:
         return None
+
+    def stopped(self) -> None:
+        return None  # the exit code says so, and the last `progress` how much is there
 
 
 class ForPeople:
@@ -64,10 +83,13 @@ class ForPeople:
         self, *, quiet: bool = False, results: bool = True, live: bool | None = None
     ) -> None:
         """`results`: stdout may hold them (not with `-o -`).  `live`: a progress line."""
+        self.lost: OSError | None = None
         self._quiet = quiet
         self._results = results and not quiet
         self._brief = not sys.stdout.isatty()
         self._line: Any = None
+        self._progress: Progress | None = None
+        self._got = False
         if (sys.stderr.isatty() if live is None else live) and not quiet:
             from spinney.cli.progress import ProgressLine
 
@@ -82,7 +104,11 @@ class ForPeople:
     def say(self, text: str) -> None:
         if self._results:
             self._clear()
-            print(text, flush=True)
+            try:
+                print(text, flush=True)
+            except OSError as error:
+                self.lost = self.lost or error
+                drop_output()
 
     def complain(self, text: str) -> None:
         self._clear()
@@ -101,6 +127,7 @@ class ForPeople:
             if event.torrent is not None:
                 self._ready_to_share(event)
         elif isinstance(event, Progress):
+            self._progress = event
             if self._line is not None:
                 self._line.progress(event)
         elif isinstance(event, Done):
@@ -123,7 +150,14 @@ class ForPeople:
         if not self._brief:
             self.say("Sharing until you stop it with Ctrl-C.")
 
+    def stopped(self) -> None:
+        """One line for a person at a terminal; a pipe gets nothing."""
+        if self._quiet or not sys.stderr.isatty() or self._got:
+            return
+        self.complain(f"Stopped: {how_much(self._progress)}; the same command resumes.")
+
     def _done(self, event: Done) -> None:
+        self._got = True
         if self._brief:
             for path in event.paths:
                 self.say(words.printable(path))
@@ -134,6 +168,14 @@ class ForPeople:
         self.say(f"{where}: {how_fast(event)}")
         if event.sha256:
             self.say(f"SHA-256    {event.sha256}")
+
+
+def how_much(progress: Progress | None) -> str:
+    """`12.0 MB of 30.0 MB are here (40 %)`."""
+    if progress is None or not progress.total_bytes:
+        return "nothing is here yet"
+    have, total = progress.have_bytes, progress.total_bytes
+    return f"{words.size(have)} of {words.size(total)} are here ({100 * have // total} %)"
 
 
 def how_fast(event: Done) -> str:

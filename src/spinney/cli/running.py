@@ -24,6 +24,20 @@ SHOW_CURSOR = "\x1b[?25h"
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
+class _LogFile(logging.FileHandler):
+    """A disk that is full ends the log, after one sentence, and not the transfer."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        logging.getLogger("spinney").removeHandler(self)
+        with contextlib.suppress(OSError):
+            why = f"cannot write the log file {self.baseFilename}: {error.strerror}"
+            print(f"spinney: {why}; it ends here", file=sys.stderr, flush=True)
+
+
 def set_up_logging(verbose: int, log_file: str | None, *, least: int = logging.CRITICAL) -> None:
     """-v: what happens; -vv: everything.  The log file holds everything.
 
@@ -39,7 +53,7 @@ def set_up_logging(verbose: int, log_file: str | None, *, least: int = logging.C
     log.addHandler(terminal)
     if log_file is not None:
         try:
-            file = logging.FileHandler(log_file, encoding="utf-8")
+            file = _LogFile(log_file, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise SpinneyError(
                 f"cannot write the log file {log_file}: {error.strerror}; "
@@ -65,6 +79,8 @@ def run_verb(
         return _failed(reporter, PortTakenError(_with_port_option(str(error))))
     except SpinneyError as error:
         return _failed(reporter, error)
+    if reporter.lost is not None and not isinstance(reporter.lost, BrokenPipeError):
+        raise SpinneyError(f"cannot write the output: {reporter.lost.strerror}")
     return DONE if code == INTERRUPTED and ready() else code
 
 
@@ -82,6 +98,7 @@ def _failed(reporter: Reporter, error: SpinneyError) -> int:
     if isinstance(reporter, JsonLines):
         if not reporter.failed:
             reporter.heard(Error(time.time(), "", error.kind, str(error)))
+            reporter.finish()
         if reporter.on_stderr and not isinstance(error, UsageError):
             return FAILED  # stderr is for programs here, and has the sentence
     raise error

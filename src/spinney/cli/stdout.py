@@ -20,12 +20,12 @@ async def write_to_stdout(data: memoryview) -> None:
     """Returns when the reader has taken all of it.  Raises `BrokenPipeError` if it is gone."""
     stop = threading.Event()
     try:
-        await asyncio.to_thread(_write, sys.stdout.fileno(), data, stop)
+        await asyncio.to_thread(write_all, sys.stdout.fileno(), data, stop)
     finally:
         stop.set()
 
 
-def _write(descriptor: int, data: memoryview, stop: threading.Event) -> None:
+def write_all(descriptor: int, data: memoryview, stop: threading.Event) -> None:
     """In a thread; ends soon after `stop` even if nobody reads."""
     is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
     step = FILE_BYTES if is_file else SURE_BYTES

@@ -116,7 +116,9 @@ def endgame(
     rows: list[tuple[float, Open, int]] = []
     for piece in transfer.leasing.of_others(feed):
         if piece in feed.has and piece not in transfer.open_pieces:
-            transfer.progress.begin(piece, transfer.leases.holder(piece))
+            holder = transfer.leases.holder(piece)
+            if holder is not None and not holder.steady:
+                transfer.progress.begin(piece, holder)
     for opened in transfer.open_pieces.values():
         if opened.solo or opened.piece not in feed.has:
             continue
@@ -125,6 +127,8 @@ def endgame(
         ):
             continue
         holder = transfer.leases.holder(opened.piece)
+        if holder is not None and holder is not feed and holder.steady:
+            continue
         state = FREE if holder is not None and holder is not feed else ASKED
         block = opened.state.find(state)
         while block >= 0:

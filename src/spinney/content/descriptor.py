@@ -245,7 +245,13 @@ class Descriptor:
     @property
     def missing_layers(self) -> tuple[bytes, ...]:
         """Roots of files longer than a piece whose layers are not known."""
-        return tuple(root for root in self._layered if root not in self.piece_layers)
+        return tuple(self.missing_sizes)
+
+    @property
+    def missing_sizes(self) -> dict[bytes, int]:
+        """`missing_layers`, each with the number of its pieces."""
+        rows = self._layered.items()
+        return {root: pieces for root, pieces in rows if root not in self.piece_layers}
 
     def add_piece_layer(self, root: bytes, layer: bytes) -> None:
         """Takes the hashes of a file's pieces, checked against its root; `DescriptorError`."""

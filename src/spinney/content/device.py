@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from spinney.content.descriptor import Descriptor
 from spinney.content.handles import Handles
 from spinney.content.layout import Layout
+from spinney.content.resident import read_resident
 from spinney.errors import ChangedFileError, NotFoundError, StorageError, UsageError
 from spinney.net.host import File, Storage
 
@@ -61,6 +62,9 @@ class DeviceSink:
             part = buffer[span.at : span.at + span.length]
             if file.read_into(span.file_offset, part) < span.length:
                 raise ChangedFileError(f"{self.path} ends too early: was it unplugged?")
+
+    def read_resident(self, offset: int, buffer: memoryview) -> bool:
+        return read_resident(self.layout, self._reader, offset, buffer)
 
     def write(self, offset: int, data: memoryview) -> None:
         assert self._file is not None, "opened first"

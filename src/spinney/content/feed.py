@@ -41,6 +41,8 @@ class TransferFeed:
         """False once it left or is proven to lie."""
         self.left = False
         self.asked_only = False
+        self.forgiving = False
+        self.steady = False
         self._late: dict[int, None] = {}
         """Blocks no longer asked of this source: at most `MAX_LATE`."""
         self.suspected: dict[int, None] = {}

@@ -31,6 +31,10 @@ class Handles:
             self._open.move_to_end(number)
         return file
 
+    def peek(self, number: int) -> File | None:
+        """The file if it is open; from any thread."""
+        return self._open.get(number)
+
     def drop(self, number: int) -> None:
         file = self._open.pop(number, None)
         if file is not None:

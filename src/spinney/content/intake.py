@@ -157,6 +157,9 @@ class Intake:
         self.keep(piece, segments, prints)
         for _, _, feed in segments:
             transfer.suspect(feed, piece)
+        for feed in dict.fromkeys(feed for _, _, feed in segments):
+            if feed.forgiving and not feed.left:
+                feed.source.blamed(piece, opened.offset, opened.length)
 
     def keep(
         self, piece: int, segments: list[tuple[int, int, TransferFeed]], prints: list[bytes]
@@ -177,7 +180,8 @@ class Intake:
             else:
                 merged.append((start, end, feed))
         for _, _, feed in merged:
-            self._transfer.convict(feed)
+            if not feed.forgiving:
+                self._transfer.convict(feed)
         for start, end, feed in merged:
             if not feed.left:
                 feed.source.blamed(opened.piece, opened.offset + start, end - start)

@@ -116,6 +116,8 @@ async def make_descriptor(
         name = path.rstrip("/").rpartition("/")[2]
     if name in ("", ".", ".."):
         raise UsageError(f"{path} has no name of its own: give one")
+    _require_utf8(name, "the name")
+    _require_utf8(comment or "", "the comment")
     layout = _place(gathered, piece_length, aligned=version != "v1")
     hashed = await _Hashing(host, gathered, layout, piece_length, version, progress).run()
     await host.work(check_unchanged, host.storage, gathered)
@@ -146,6 +148,14 @@ async def make_descriptor(
     if size > MAX_TORRENT_BYTES:
         raise broken("torrent-bytes", f"here {size}: choose longer pieces, or fewer files")
     return Made(descriptor, tuple(placed.found.path for placed in layout), hashed.sha256)
+
+
+def _require_utf8(text: str, what: str) -> None:
+    """A path of the system may hold bytes that are no text; a torrent's name may not (BEP 3)."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(f"{what} {text!r} is no UTF-8: rename it, or say it otherwise") from None
 
 
 def _place(gathered: Gathered, piece_length: int, *, aligned: bool) -> list[_Placed]:

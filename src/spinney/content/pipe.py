@@ -7,19 +7,22 @@ its turn.  The reader's pace is the pace of the whole: `write` returns when it c
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from spinney.content.descriptor import Descriptor
 from spinney.content.handles import Handles
 from spinney.content.layout import Layout
-from spinney.errors import SpinneyError, StorageError
+from spinney.errors import DiskFullError, SpinneyError, StorageError
 from spinney.net.host import File
 
 if TYPE_CHECKING:
     from spinney.content.transfer import Transfer
 
 Write = Callable[[memoryview], Awaitable[None]]
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""Standard output may be a file on a disk that is full."""
 
 
 class PipeSink:
@@ -36,11 +39,18 @@ class PipeSink:
     async def put(self, data: memoryview) -> None:
         try:
             await self._write(data)
+        except BrokenPipeError as error:
+            raise StorageError("the reader of the output went away") from error
         except OSError as error:
-            raise StorageError(f"the reader of the output went away ({error})") from error
+            if error.errno in _FULL:
+                raise DiskFullError("no room where the output goes") from error
+            raise StorageError(f"cannot write the output: {error.strerror or error}") from error
 
     def read_into(self, offset: int, buffer: memoryview, handles: Handles | None = None) -> None:
         raise StorageError("what was written to a pipe cannot be served any more")
+
+    def read_resident(self, offset: int, buffer: memoryview) -> bool:
+        return False
 
     def handles(self) -> Handles:
         return Handles(_no_file)

@@ -17,7 +17,10 @@ class Reading:
 
     def __init__(self, transfer: Transfer) -> None:
         self._transfer = transfer
-        self.cache = SpanCache(transfer.piece_length, transfer.settings.cache_bytes)
+        settings = transfer.settings
+        # What a pipe took can be served from here only; all else lies in files.
+        idle_bytes = settings.cache_bytes if transfer.sink.in_order else settings.idle_bytes
+        self.cache = SpanCache(transfer.piece_length, settings.cache_bytes, idle_bytes)
         self._reads: dict[tuple[int, int], asyncio.Task[memoryview]] = {}
         self._lock = asyncio.Lock()
 
@@ -25,6 +28,25 @@ class Reading:
         transfer = self._transfer
         piece, begin = divmod(offset, transfer.piece_length)
         return self.cache.get(piece, begin, length)
+
+    def at_hand(self, offset: int, length: int) -> memoryview | None:
+        view = self.cached(offset, length)
+        transfer = self._transfer
+        if view is not None or transfer.sink.in_order:
+            return view
+        piece, begin = divmod(offset, transfer.piece_length)
+        start, size = self.cache.span_of(piece, begin, transfer.descriptor.piece_bytes(piece))
+        if piece not in transfer.have or begin + length > start + size:
+            return None
+        buffer = self.cache.take_buffer(size)
+        with memoryview(buffer) as room:
+            filled = transfer.sink.read_resident(offset - begin + start, room)
+        if not filled:
+            self.cache.recycle(buffer)
+            return None
+        view = memoryview(buffer)[begin - start : begin - start + length].toreadonly()
+        self.cache.put(piece, start, buffer, size)
+        return view
 
     async def read(self, offset: int, length: int) -> memoryview:
         transfer = self._transfer
@@ -74,7 +96,7 @@ class Reading:
         """In a worker.  A file that changed since its check is believed by hash only."""
         transfer = self._transfer
         offset, length = transfer.extent(piece)
-        buffer = self.cache.take_buffer() if size == transfer.piece_length else bytearray(size)
+        buffer = self.cache.take_buffer(size)
         transfer.sink.read_into(offset + start, memoryview(buffer))
         if transfer.sink.doubtful(offset, length):
             whole = memoryview(bytearray(length))

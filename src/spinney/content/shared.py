@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from spinney.content.descriptor import Descriptor
 from spinney.content.handles import Handles
 from spinney.content.layout import Layout
+from spinney.content.resident import read_resident
 from spinney.errors import ChangedFileError, NotFoundError, StorageError
 from spinney.net.host import File, FileInfo, Storage
 
@@ -68,9 +69,17 @@ class SharedFiles:
             if file.read_into(span.file_offset, part) < span.length:
                 raise ChangedFileError(f"{self.paths[span.file]} was cut short while in use")
 
+    def read_resident(self, offset: int, buffer: memoryview) -> bool:
+        return read_resident(self.layout, self._reader, offset, buffer) and not any(
+            self._changed(span.file) for span in self.layout.spans(offset, len(buffer))
+        )
+
+    def _changed(self, number: int) -> bool:
+        return self._storage.info(self.paths[number], follow=True) != self._baseline[number]
+
     def doubtful(self, offset: int, length: int) -> bool:
         for span in self.layout.spans(offset, length):
-            if self._storage.info(self.paths[span.file], follow=True) != self._baseline[span.file]:
+            if self._changed(span.file):
                 self._reader.drop(span.file)
                 return True
         return False

@@ -70,6 +70,10 @@ class Sink(Protocol):
         """Fills `buffer`, zeros where padding lies.  Raises `ChangedFileError` if bytes are
         missing.  With `handles` of its own a job may overlap other reads."""
 
+    def read_resident(self, offset: int, buffer: memoryview) -> bool:
+        """Fills `buffer` as `read_into` does if that needs no disk and nobody has touched the
+        files since their check; False, with anything in it, if not.  For the event loop."""
+
     def handles(self) -> Handles: ...
 
     def doubtful(self, offset: int, length: int) -> bool:

@@ -65,6 +65,13 @@ class Feed(Protocol):
     pending_bytes: int
     """Asked for by `request` and neither delivered nor given back."""
     has: Bitfield
+    forgiving: bool
+    """False at first: who brought wrong bytes is convicted.  True: what comes by a group may have
+    been forged by anybody on the link, so a piece that failed convicts nobody; `Source.blamed`
+    says that it failed, also when others had a part in it, and bytes are taken as before."""
+    steady: bool
+    """False at first.  True: what it leased is coming right now; not even the endgame asks others
+    for it.  Who says so takes it back, and gives its leases back, when nothing comes any more."""
     asked_only: bool
     """False at first: bytes that nobody asked for are welcome (multicast).  True: what was never
     asked of this source is refused, so that it cannot spoil pieces that others bring."""
@@ -121,6 +128,12 @@ class TransferLike(Protocol):
     descriptor: Descriptor
     have: Bitfield
     """Verified and readable pieces."""
+    needed: Bitfield
+    """Wanted and not verified."""
+
+    @property
+    def congested(self) -> bool:
+        """More waits for hash and disk than may: what nobody asked for is refused."""
 
     @property
     def complete(self) -> bool:
@@ -140,6 +153,9 @@ class TransferLike(Protocol):
 
     def cached(self, offset: int, length: int) -> memoryview | None:
         """Verified bytes that are in memory now; never blocks.  The view stays valid."""
+
+    def at_hand(self, offset: int, length: int) -> memoryview | None:
+        """As `cached`, and verified bytes that the system has in memory; never waits."""
 
     async def read(self, offset: int, length: int) -> memoryview:
         """Verified bytes, from memory or disk (whole spans of up to 1 MiB are kept, bounded).

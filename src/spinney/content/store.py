@@ -1,9 +1,10 @@
 """`FolderStore`: verified pieces into files below an output folder.
 
 A file is written as `NAME.part` and gets its own name when all its pieces are verified, so
-that what bears its name is whole.  Beside the output lie three hidden files while the transfer
-is not done: the resume record, the note of what is not synced yet, and the lock that keeps a
-second program out.  Every name is opened beneath the output folder: no symbolic link is followed.
+that what bears its name is whole.  Beside the output lie hidden files while the transfer is not
+done: the resume record, the note of what is not synced yet, the piece layers if they came from
+peers, and the lock that keeps a second program out.  Every name is opened beneath the output
+folder: no symbolic link is followed.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
+from spinney.content import layers
 from spinney.content.descriptor import Descriptor
 from spinney.content.handles import Handles
 from spinney.content.layout import Layout
+from spinney.content.resident import read_resident
 from spinney.content.resume import LIMITS, MAX_NOTE_BYTES
 from spinney.errors import (
     ChangedFileError,
@@ -94,6 +97,7 @@ class FolderStore:
         top = self.finals[0].partition("/")[0] if self.finals else descriptor.name
         self._record = hidden(top, ".spinney")
         self._note = hidden(top, ".spinney-note")
+        self._layers = hidden(top, ".spinney-layers")
         self._lock_name = hidden(top, ".spinney-lock")
         self._lock: File | None = None
         self._place: list[str | None] = [None] * len(self.finals)
@@ -165,6 +169,16 @@ class FolderStore:
     def load_note(self) -> bytes | None:
         return self._load(self._note, MAX_NOTE_BYTES)
 
+    def load_layers(self) -> bytes | None:
+        """What `save_layers` kept; also before `open`."""
+        if self._storage.info(self.folder) is None:
+            return None
+        return self._load(self._layers, layers.MAX_BYTES)
+
+    def save_layers(self, data: bytes) -> None:
+        """Piece layers that came from peers; once, and not synced: they can be asked for."""
+        self._replace(self._layers, data, synced=False)
+
     def _load(self, name: str, limit_bytes: int) -> bytes | None:
         try:
             file = self._storage.open(name, "read", beneath=self.folder)
@@ -224,7 +238,7 @@ class FolderStore:
                     self._storage.remove(self._path(part))
             for name in self._leftover if self._begun else ():
                 self._storage.remove(self._path(name))
-            for name in (self._note, self._record):
+            for name in (self._note, self._layers, self._record):
                 self._storage.remove(self._path(name))
                 self._storage.remove(self._path(name + "~"))
             self._storage.remove(self._path(self._lock_name))
@@ -349,10 +363,18 @@ class FolderStore:
                     "start again"
                 )
 
+    def read_resident(self, offset: int, buffer: memoryview) -> bool:
+        return read_resident(self.layout, self._reader, offset, buffer) and not any(
+            self._changed(span.file) for span in self.layout.spans(offset, len(buffer))
+        )
+
+    def _changed(self, number: int) -> bool:
+        before = self._baseline[number]
+        return before is not None and self._info(self.finals[number]) != before
+
     def doubtful(self, offset: int, length: int) -> bool:
         for span in self.layout.spans(offset, length):
-            before = self._baseline[span.file]
-            if before is not None and self._info(self.finals[span.file]) != before:
+            if self._changed(span.file):
                 self._reader.drop(span.file)
                 return True
         return False

@@ -52,13 +52,15 @@ class Settings:
 
     `open_bytes`: buffers of pieces in progress or being verified, at least 8 pieces.
     `waiting_bytes`: full pieces waiting for hash and disk; beyond, sources are held back.
-    `cache_bytes`: verified bytes kept in memory to be served.
+    `cache_bytes`: verified bytes kept in memory to be served; `idle_bytes`: of those, what
+    nobody is in the middle of fetching, if it can be read again.
     `in_order`: pieces from the first to the last, `window_bytes` ahead (players, pipes).
     """
 
     open_bytes: int = 256 << 20
     waiting_bytes: int = 32 << 20
     cache_bytes: int = 64 << 20
+    idle_bytes: int = 4 << 20
     in_order: bool = False
     window_bytes: int = 32 << 20
 
@@ -189,9 +191,9 @@ class Transfer:
         """The disk failed: nothing more is asked for or taken; what is verified stays."""
         if self.failure is None:
             if isinstance(error, DiskFullError):
+                kept = "" if self.sink.in_order else "; what is verified is kept"
                 error = DiskFullError(
-                    f"the disk is full ({error}): make room, then run the same command again; "
-                    "what is verified is kept"
+                    f"the disk is full ({error}): make room, then run the same command again{kept}"
                 )
             self.failure = error
             self.running = False
@@ -403,6 +405,9 @@ class Transfer:
 
     def cached(self, offset: int, length: int) -> memoryview | None:
         return self.reading.cached(offset, length)
+
+    def at_hand(self, offset: int, length: int) -> memoryview | None:
+        return self.reading.at_hand(offset, length)
 
     async def read(self, offset: int, length: int) -> memoryview:
         return await self.reading.read(offset, length)

@@ -80,6 +80,7 @@ class Member:
         self.kind = kind
         self.random_choice = random_choice
         self.done = asyncio.Event()
+        self.came_at_s = 0.0
         self.done_at_s: float | None = None
         self.transfer: Transfer
         self.node: BitTorrent

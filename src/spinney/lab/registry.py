@@ -9,7 +9,7 @@ import spinney.lab
 from spinney.errors import UsageError
 from spinney.lab.experiment import Experiment
 
-ENGINE = {"experiment", "output", "plot", "registry", "sweep"}
+ENGINE = {"experiment", "output", "plot", "registry", "summary", "sweep"}
 """Files of this folder that are no experiments."""
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 from spinney.bittorrent.node import BitTorrent
 from spinney.lab._torrents import Freeloader, Member, Torrent, fluid_bound_s, settings
@@ -64,6 +65,8 @@ def run(trial: Trial) -> Iterator[Row]:
         "last_s": round(max(honest), 3),
         "ratio": round(max(honest) / bound, 4),
         "mean_s": round(mean_honest, 3),
+        "median_s": round(median(honest), 3),
+        "freeloaders_median_s": round(median(ends[:free]), 3) if free else None,
         "copies_sent": round(seed.swarm.uploaded_bytes / len(torrent.data), 4),
         "contended": seed_up > up,
         "freeloaders_sent": sum(peer.swarm.uploaded_bytes for peer in peers[:free]),
@@ -112,5 +115,5 @@ EXPERIMENT = Experiment(
     ),
     plot=Plot(x="freeloaders", y="ratio", by="ration", title="Last contributor / fluid bound"),
     source="lectures: BitTorrent; BEP 3, 16",
-    seeds=2,
+    seeds=5,
 )

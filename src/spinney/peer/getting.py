@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from spinney.bittorrent.swarm import PeerSource
 from spinney.config import GetOptions
@@ -12,10 +12,11 @@ from spinney.content.descriptor import Descriptor
 from spinney.content.pipe import Write
 from spinney.content.transfer import Settings as TransferSettings
 from spinney.content.transfer import Transfer
-from spinney.errors import DescriptorError, NoPeersError, NotFoundError, NotWritableError
+from spinney.errors import NoPeersError, NotFoundError, NotWritableError
 from spinney.events import Done, Ready
 from spinney.net.host import Address
 from spinney.net.limits import Bucket
+from spinney.peer.layering import complete_layers, keep_layers, lacks_layers
 from spinney.peer.moving import SwarmMoving
 from spinney.peer.opening import Opened
 from spinney.peer.outputs import Output, choose_output, make_sink
@@ -29,6 +30,7 @@ WARN_AFTER_S = 20.0
 """Without a new byte for so long, people are told what was tried."""
 
 Preparing = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 class Getting(SwarmMoving[Done]):
@@ -95,10 +97,15 @@ class Getting(SwarmMoving[Done]):
         descriptor = self._descriptor or await self._describe()
         output = self._output
         assert output is not None
+        sink = make_sink(self._host, descriptor, output, self._stream)
+        asked = lacks_layers(descriptor)
+        if asked:
+            swarm = self.require_swarm()
+            await self._or_ended(complete_layers(self._host, swarm, descriptor, sink))
         transfer = Transfer(
             self._host,
             descriptor,
-            make_sink(self._host, descriptor, output, self._stream),
+            sink,
             settings=TransferSettings(in_order=self._options.get("sequential", False)),
         )
         if len(self._selection) < len(descriptor.files):
@@ -113,6 +120,8 @@ class Getting(SwarmMoving[Done]):
             raise NotWritableError(
                 f"cannot write to {output.path}: {error}; choose another place with -o"
             ) from error
+        if asked:
+            await keep_layers(self._host, descriptor, sink)
         self._state = "downloading"
         self._attend(transfer)
         self.require_swarm().begin(transfer, descriptor.info_bytes)
@@ -157,33 +166,32 @@ class Getting(SwarmMoving[Done]):
         """The descriptor behind a magnet link, from its peers (BEP 9)."""
         self._state = "metadata"
         swarm = self.require_swarm()
-        metadata = asyncio.ensure_future(swarm.metadata())
-        ended = asyncio.ensure_future(self._ended.wait())
-        try:
-            await asyncio.wait([metadata, ended], return_when=asyncio.FIRST_COMPLETED)
-            if self._failure is not None:
-                raise self._failure
-            info = await metadata
-        finally:
-            metadata.cancel()
-            ended.cancel()
+        info = await self._or_ended(swarm.metadata())
         magnet = self._opened.magnet
         descriptor = Descriptor.from_info(
             info,
             trackers=[[url] for url in magnet.trackers],
             web_seeds=magnet.web_seeds,
         )
-        if descriptor.infohash_v1 is None and descriptor.missing_layers:
-            raise DescriptorError(
-                "a link alone is not enough for this version 2 torrent: get its .torrent file",
-                "piece-layer-missing",
-            )
         self._output = self._choose(descriptor)
         self._descriptor = descriptor
         if descriptor.private:  # now that it is known: its trackers only
             await swarm.close()
             await self._join(True)
         return descriptor
+
+    async def _or_ended(self, waited: Coroutine[Any, Any, T]) -> T:
+        """Its result, or what ended this before, raised."""
+        task = asyncio.ensure_future(waited)
+        ended = asyncio.ensure_future(self._ended.wait())
+        try:
+            await asyncio.wait([task, ended], return_when=asyncio.FIRST_COMPLETED)
+            if self._failure is not None:
+                raise self._failure
+            return await task
+        finally:
+            task.cancel()
+            ended.cancel()
 
     def _look(self) -> None:
         super()._look()
@@ -209,12 +217,13 @@ class Getting(SwarmMoving[Done]):
             if copies < 1:
                 problem += f" (together they have {100 * copies:.0f} % of it)"
         elif status.peers:
-            problem = f"no description came for {waited} s from {status.peers} peers"
+            what = "description" if self._descriptor is None else "piece hashes"
+            problem = f"no {what} came for {waited} s from {status.peers} peers"
         else:
             problem = f"no peers after {waited} s"
         tried = list(status.tried)
         given = len(self._given) + len(self._opened.peers)
         if given:
-            tried.append(f"{given} address{'' if given == 1 else 'es'} that were given")
+            tried.append(f"{given} given address{'' if given == 1 else 'es'}")
         listed = "; ".join(tried) if tried else "nothing (no tracker, no LAN, no address)"
         return f"{problem}. Tried: {listed}. Add --peer HOST:PORT or --tracker URL"

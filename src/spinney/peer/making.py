@@ -9,6 +9,7 @@ from spinney import __version__
 from spinney.config import ShareOptions
 from spinney.content.descriptor import Descriptor
 from spinney.content.making import make_descriptor
+from spinney.content.rules import MAX_TORRENT_BYTES
 from spinney.content.shared import SharedFiles
 from spinney.content.sinks import Sink
 from spinney.content.transfer import Transfer
@@ -119,12 +120,16 @@ async def write_torrent(host: Host, descriptor: Descriptor, wish: str | None) ->
                 f"cannot write {path}: choose another place with --torrent-out ({error})"
             ) from None
         try:
-            file.truncate(0)
-            file.write(0, [data])
-            file.sync()
-        finally:
-            file.close()
-        host.storage.rename(fresh, path)
+            try:
+                file.truncate(0)
+                file.write(0, [data])
+                file.sync()
+            finally:
+                file.close()
+            host.storage.rename(fresh, path)
+        except StorageError:
+            host.storage.remove(fresh)  # a full disk is not left with a useless rest
+            raise
 
     await host.work(write)
     return path
@@ -139,6 +144,8 @@ def _same(host: Host, path: str, descriptor: Descriptor) -> bool:
     """Is this file a `.torrent` of the same content (perhaps of yesterday, or other trackers)?"""
     file = host.storage.open(path, "read")
     try:
+        if file.size() > MAX_TORRENT_BYTES:
+            return False
         present = parse_torrent(file.read(0, file.size()), path)
     except DescriptorError:
         return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from spinney.content.descriptor import Descriptor
 from spinney.content.magnet import Magnet, is_magnet, parse_magnet
@@ -54,7 +53,7 @@ async def open_link(host: Host, link: str) -> Opened:
         except DescriptorError as error:
             error.args = (f"this magnet link cannot be used, was it copied whole? {error}",)
             raise
-    if urlsplit(text).scheme.lower() in ("http", "https"):
+    if text.partition("://")[0].lower() in ("http", "https"):
         try:
             descriptor = parse_torrent(await fetch_torrent(host, text), text)
         except NetworkError as error:

@@ -66,6 +66,7 @@ class Sharing(SwarmMoving[Done | None]):
             up=Bucket(options.get("up_bytes_per_s")),
             down=Bucket(options.get("down_bytes_per_s")),
         )
+        self._swarm.finishing.wanted = options.get("until_complete") is not None
         self._swarm.found(self._given, "user")
         self._state = "sharing"
         address = self._told[0] if self._told else None

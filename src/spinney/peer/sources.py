@@ -6,6 +6,7 @@ A private torrent asks its own trackers and nobody else (BEP 27).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from spinney.errors import UsageError, WireError
 from spinney.net.address import parse_address
@@ -26,6 +27,8 @@ async def resolve_peers(host: Host, texts: Sequence[str]) -> list[Address]:
             name, port = parse_address(text)
         except WireError as error:
             raise UsageError(f"--peer: {error}") from None
+        if not port:
+            raise UsageError(f"--peer: {text!r} names port 0, where nobody can listen")
         rows += await host.resolve(name, port)
     return rows
 
@@ -33,9 +36,20 @@ async def resolve_peers(host: Host, texts: Sequence[str]) -> list[Address]:
 def require_urls(texts: Sequence[str]) -> None:
     """Raises `UsageError` for a tracker that was typed and is no URL."""
     for text in texts:
-        scheme, _, rest = text.partition("://")
-        if scheme.lower() not in ("http", "https", "udp") or not rest.strip("/"):
-            raise UsageError(f"--tracker: {text!r} is no URL, such as http://HOST:6969/announce")
+        if not _is_url(text):
+            raise UsageError(
+                f"--tracker: {text[:200]!r} is no URL, such as http://HOST:6969/announce"
+            )
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+        text.encode("utf-8")  # the command line may hold bytes that are no text
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https", "udp") and bool(host) and port != 0
 
 
 def tiers_of(

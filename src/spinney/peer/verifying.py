@@ -11,7 +11,7 @@ from spinney.content.descriptor import Descriptor
 from spinney.content.handles import Handles
 from spinney.content.layout import Layout
 from spinney.content.pieces import Bitfield
-from spinney.errors import NotFoundError, StorageError, UsageError
+from spinney.errors import NotFoundError, UsageError
 from spinney.net.host import Host
 from spinney.peer.local import given_or_live
 from spinney.peer.locating import locate
@@ -35,7 +35,8 @@ async def verify(
 ) -> dict[str, Any]:
     """Checks the files at `path` (the file, its folder, or the folder it was fetched into).
 
-    Raises `NotFoundError` if nothing of it is there, and what reading the torrent raises.
+    Raises `NotFoundError` if nothing of it is there, another `StorageError` for a file that
+    cannot be read, and what reading the torrent raises.
     """
     with given_or_live(host) as machine:
         descriptor = (await open_link(machine, fspath(torrent))).descriptor
@@ -63,7 +64,8 @@ class _Check:
         self._paths = locate(storage, self._descriptor, self._path)
         for each in self._paths:
             info = storage.info(each, follow=True)
-            self._sizes.append(MISSING if info is None else info.size_bytes)
+            is_there = info is not None and info.kind in ("file", "block")
+            self._sizes.append(info.size_bytes if info is not None and is_there else MISSING)
         if self._paths and max(self._sizes) == MISSING:
             names = self._descriptor.name
             raise NotFoundError(f"nothing of {names} is at {self._path}: name the file or folder")
@@ -116,8 +118,8 @@ class _Check:
                 part = view[span.at : span.at + span.length]
                 if file.read_into(span.file_offset, part) < span.length:
                     return False
-            except StorageError:
-                return False
+            except NotFoundError:
+                return False  # others are raised: what cannot be read is not yet bad
         return True
 
     def report(self, good: Bitfield) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from spinney.net.host import Address, Buffer, Datagram, DatagramOptions, DatagramReceiver
 from spinney.sim import multicast
 from spinney.sim.links import LOST, TWICE, Pipe
-from spinney.sim.loop import BUCKETS_PER_S
+from spinney.sim.loop import BUCKET_S
 from spinney.sim.segments import Attachment, Packet, Segment
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class SimDatagrams:
         self.host = host
         self.local_address = local
         self.dropped = 0
+        self.overflowed = 0
+        """Always: a simulated socket hands over at once and has no queue that could be full."""
         self.options = options
         self.is_open = True
         self.joined: list[multicast.Membership] = []
@@ -51,7 +53,6 @@ class SimDatagrams:
         self._world = world
         self._loop = world.loop
         self._buckets = world.loop.buckets
-        self._sequence = world.loop.sequence
         self._receiver: DatagramReceiver | None = receiver
         self._received = receiver.datagrams_received
         self._run = host.context().run
@@ -108,8 +109,8 @@ class SimDatagrams:
             data = bytes(data)
         if fate >= 0.0:
             when = self._loop.now + fate
-            entry = [when, self._sequence(), target.arrive, (data, self._source, remote)]
-            bucket = self._buckets.get(int(when * BUCKETS_PER_S))
+            entry = (when, target.arrive, (data, self._source, remote))
+            bucket = self._buckets.get(when // BUCKET_S)
             if bucket is None:
                 self._loop.place(entry)
             else:

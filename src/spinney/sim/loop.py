@@ -1,10 +1,11 @@
 """`SimLoop`: an asyncio event loop whose clock jumps to the next event.
 
-Everything that waits is a list `[when, sequence, callback, args]`, in a calendar of buckets
-of about a millisecond; the bucket that is due becomes a small heap.  What is ready is a pair in
-a deque; tasks and futures are asyncio's own, in C.  The loop never sleeps: when nothing is
-ready it moves its clock to the earliest event.  Its order depends on (when, sequence) alone,
-so that one seed gives one run (docs/decisions/simulator.md).
+Everything that waits is a tuple `(when, callback, args)`, or `(when, None, timer)`, in a calendar
+of buckets of about a millisecond.  A bucket that is due is sorted once, stably, and taken from
+its end; what comes later for the same millisecond goes on a small heap beside it.  What is ready
+is a pair in a deque; tasks and futures are asyncio's own, in C.  The loop never sleeps: when
+nothing is ready it moves its clock to the earliest event.  Its order depends on the times and on
+the order of asking alone, so that one seed gives one run (docs/decisions/simulator.md).
 
 What has no meaning here (`add_reader`, signals, subprocesses, sockets, threads) raises
 `NotSimulated`.
@@ -21,14 +22,16 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from heapq import heappop, heappush
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import Any, TypeAlias, TypeVar
 
 from spinney.sim import guards
 from spinney.sim.guards import Livelock, SimulationError, Stalled
 from spinney.sim.refused import NotSimulated, Refusing
 
 T = TypeVar("T")
-Entry = list[Any]
+Entry: TypeAlias = tuple[float, Any, Any]
+"""(when, callback, its arguments), or (when, None, timer): a timer can be cancelled."""
 
 __all__ = ["Livelock", "NotSimulated", "SimLoop", "SimTask", "SimulationError", "Stalled"]
 
@@ -42,14 +45,18 @@ SPELLS_PER_COLLECTION = 4
 """Cycles are collected after so many spells, not after so many allocations: the moment then
 depends on the run alone, and a finalizer cannot make two runs differ."""
 
-BUCKETS_PER_S = 1024
-"""Buckets of the calendar in a virtual second."""
+BUCKET_S = 1 / 1024
+"""Virtual seconds that one bucket of the calendar spans; `when // BUCKET_S` is its key."""
 
 FEWEST_SWEPT = 16_384
 """Cancelled timers stay in the calendar until they are due, or so many and half of it."""
 
 current_host: contextvars.ContextVar[Any] = contextvars.ContextVar("current_host", default=None)
 """The simulated host whose code runs: what it starts dies with it."""
+
+
+_NEVER = float("inf")
+_when = itemgetter(0)
 
 
 def _nothing(*_: object) -> None:
@@ -64,7 +71,7 @@ def _stop() -> None:
     raise _Stop
 
 
-class Ready(Entry):
+class Ready(list[Any]):
     """A handle for `call_soon`: `[callback, args, loop]`, with asyncio's face of a handle."""
 
     __slots__ = ()
@@ -79,22 +86,22 @@ class Ready(Entry):
     __hash__ = object.__hash__  # type: ignore[assignment]
 
 
-class Timer(Entry):
-    """A handle for `call_at`: `[when, sequence, callback, args, loop]`, lives in the calendar."""
+class Timer(list[Any]):
+    """A handle for `call_at`: `[callback, args, when, loop]`."""
 
     __slots__ = ()
 
     def cancel(self) -> None:
-        if self[2] is not _nothing:
-            self[2] = _nothing
-            self[3] = ()
-            self[4].cancelled += 1
+        if self[0] is not _nothing:
+            self[0] = _nothing
+            self[1] = ()
+            self[3].cancelled += 1
 
     def cancelled(self) -> bool:
-        return self[2] is _nothing
+        return self[0] is _nothing
 
     def when(self) -> float:
-        when: float = self[0]
+        when: float = self[2]
         return when
 
     __hash__ = object.__hash__  # type: ignore[assignment]
@@ -123,10 +130,11 @@ class SimLoop(Refusing):
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.heap: list[Entry] = []
-        self.buckets: dict[int, list[Entry]] = {}
+        self.due: list[Entry] = []
+        self.late: list[tuple[float, int, Entry]] = []
+        self.buckets: dict[float, list[Entry]] = {}
         self.cancelled = 0
-        self.sequence = itertools.count().__next__
+        self._sequence = itertools.count().__next__
         self.task_numbers = itertools.count(1)
         self.events = 0
         self.failures: list[dict[str, Any]] = []
@@ -136,8 +144,8 @@ class SimLoop(Refusing):
         self._rounds = 0
         self.housekeeping: list[Callable[[], object]] = []
         self._ready: deque[Any] = deque()
-        self._keys: list[int] = []
-        self._key = -1
+        self._keys: list[float] = []
+        self._key = -1.0
         self._sweep_at = FEWEST_SWEPT
         self._running = False
         self._closed = False
@@ -153,22 +161,20 @@ class SimLoop(Refusing):
         """Virtual seconds since the world began."""
         return self.now
 
-    def push(self, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> Entry:
+    def push(self, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
         """Runs `callback(*args)` at `when`, without a context: the simulator's own events."""
-        entry: Entry = [when, self.sequence(), callback, args]
-        bucket = self.buckets.get(int(when * BUCKETS_PER_S))
-        if bucket is None:
-            self.place(entry)
-        else:
-            bucket.append(entry)
-        return entry
+        self.place((when, callback, args))
 
     def place(self, entry: Entry) -> None:
-        """Puts an entry where no bucket is open yet: a new one, or the heap if it is due."""
-        key = int(entry[0] * BUCKETS_PER_S)
-        if key <= self._key:
-            heappush(self.heap, entry)
-        else:
+        """Puts an entry into its bucket, into a new one, or on the heap if it is due."""
+        when = entry[0]
+        key = when // BUCKET_S
+        bucket = self.buckets.get(key)
+        if bucket is not None:
+            bucket.append(entry)
+        elif key <= self._key:
+            heappush(self.late, (when, self._sequence(), entry))
+        elif when != _NEVER:
             self.buckets[key] = [entry]
             heappush(self._keys, key)
 
@@ -193,15 +199,12 @@ class SimLoop(Refusing):
     ) -> Timer:
         if context is None:
             context = self._inherit()
-        timer = Timer((when, self.sequence(), context.run, (callback, *args), self))
-        try:
-            bucket = self.buckets.get(int(when * BUCKETS_PER_S))
-        except OverflowError:  # infinity: never
-            return timer
+        timer = Timer((context.run, (callback, *args), when, self))
+        bucket = self.buckets.get(when // BUCKET_S)
         if bucket is None:
-            self.place(timer)
+            self.place((when, None, timer))
         else:
-            bucket.append(timer)
+            bucket.append((when, None, timer))
         return timer
 
     def call_later(  # type: ignore[override]
@@ -214,15 +217,12 @@ class SimLoop(Refusing):
         if context is None:
             context = self._inherit()
         when = self.now + delay
-        timer = Timer((when, self.sequence(), context.run, (callback, *args), self))
-        try:
-            bucket = self.buckets.get(int(when * BUCKETS_PER_S))
-        except OverflowError:  # infinity: never
-            return timer
+        timer = Timer((context.run, (callback, *args), when, self))
+        bucket = self.buckets.get(when // BUCKET_S)
         if bucket is None:
-            self.place(timer)
+            self.place((when, None, timer))
         else:
-            bucket.append(timer)
+            bucket.append((when, None, timer))
         return timer
 
     def call_soon_threadsafe(  # type: ignore[override]
@@ -318,10 +318,8 @@ class SimLoop(Refusing):
 
     def _spin(self, limit: float, budget: int) -> bool:
         """Runs about `budget` events; True when there is nothing more to do up to `limit`."""
-        heap = self.heap
-        ready = self._ready
-        pop = heappop
-        popleft = ready.popleft
+        due, late, ready = self.due, self.late, self._ready
+        take, popleft = due.pop, ready.popleft
         nothing = _nothing
         now = self.now
         left = budget
@@ -336,13 +334,21 @@ class SimLoop(Refusing):
                     for _ in range(len(ready)):
                         callback, args = popleft()
                         callback(*args)
-                if not heap and not self._load():
+                if late and (not due or late[0][0] < due[-1][0]):
+                    when, callback, args = entry = heappop(late)[2]
+                elif due or self._load():
+                    when, callback, args = entry = take()
+                else:
                     return True
-                entry = pop(heap)
-                when = entry[0]
+                left -= 1
+                if callback is None:
+                    callback, args = args[0], args[1]
+                    if callback is nothing:
+                        self.cancelled -= 1
+                        continue
                 if when > now:
                     if when > limit:
-                        heappush(heap, entry)
+                        due.append(entry)
                         return True
                     self.now = now = when
                     rounds = 0
@@ -350,29 +356,24 @@ class SimLoop(Refusing):
                     rounds += 1
                     if rounds > ROUNDS_AT_ONE_INSTANT * 16:
                         raise Livelock(guards.who_spins(self, ready))
-                left -= 1
-                callback = entry[2]
-                if callback is nothing:
-                    self.cancelled -= 1
-                else:
-                    callback(*entry[3])
+                callback(*args)
             return False
         finally:
             self.events += budget - left
             self._rounds = rounds
 
     def _load(self) -> bool:
-        """Makes the earliest bucket the heap; False if there is none."""
+        """Makes the earliest bucket the one that is due; False if there is none."""
         if self.cancelled > self._sweep_at:
             self._sweep()
         while self._keys:
             self._key = heappop(self._keys)
             bucket = self.buckets.pop(self._key)
-            live = [entry for entry in bucket if entry[2] is not _nothing]
-            self.cancelled -= len(bucket) - len(live)
-            if live:
-                live.sort()
-                self.heap[:] = live
+            if bucket:
+                # Turned round, sorted stably and taken from the end: equal times keep their order.
+                bucket.reverse()
+                bucket.sort(key=_when, reverse=True)
+                self.due[:] = bucket
                 return True
         return False
 
@@ -381,18 +382,25 @@ class SimLoop(Refusing):
         total = sum(map(len, self.buckets.values()))
         if self.cancelled * 2 > total:
             for bucket in self.buckets.values():
-                bucket[:] = [entry for entry in bucket if entry[2] is not _nothing]
-            self.cancelled = sum(1 for entry in self.heap if entry[2] is _nothing)
+                bucket[:] = [entry for entry in bucket if not _is_cancelled(entry)]
+            self.cancelled = sum(map(_is_cancelled, self._at_hand()))
             total = sum(map(len, self.buckets.values()))
         self._sweep_at = max(FEWEST_SWEPT, total // 2)
 
+    def _at_hand(self) -> list[Entry]:
+        """What is due in this millisecond."""
+        return [*self.due, *(entry for _, _, entry in self.late)]
+
+    def waiting(self) -> int:
+        """Entries in the calendar, cancelled timers that were not swept out yet included."""
+        return sum(map(len, self.buckets.values())) + len(self.due) + len(self.late)
+
     def drop_entries_of(self, host: object) -> None:
         """Forgets every timer and ready callback that a host's code asked for: it is dead."""
-        for entries in (self.heap, *self.buckets.values()):
-            for entry in entries:
-                if _belongs(entry[2], host):
-                    entry[2], entry[3] = _nothing, ()
-                    self.cancelled += 1
+        for entries in (self._at_hand(), *self.buckets.values()):
+            for _, callback, timer in entries:
+                if callback is None and _belongs(timer[0], host):
+                    timer.cancel()
         for handle in self._ready:
             if _belongs(handle[0], host) and not guards.is_task_step(handle[1][0]):
                 handle[0], handle[1] = _nothing, ()
@@ -413,7 +421,8 @@ class SimLoop(Refusing):
 
     def close(self) -> None:
         self._closed = True
-        self.heap.clear()
+        self.due.clear()
+        self.late.clear()
         self.buckets.clear()
         self._keys.clear()
         self._ready.clear()
@@ -472,6 +481,10 @@ class SimLoop(Refusing):
 
     def set_debug(self, enabled: bool) -> None:
         """Debugging by asyncio's loop has no meaning here: use the world's trace."""
+
+
+def _is_cancelled(entry: Entry) -> bool:
+    return entry[1] is None and entry[2][0] is _nothing
 
 
 def _belongs(callback: Any, host: object) -> bool:

@@ -186,6 +186,10 @@ class SimFile:
         self._check()
         return self._inode.blocks.read_into(offset, memoryview(buffer).cast("B"))
 
+    def read_resident(self, offset: int, buffer: bytearray | memoryview) -> int:
+        self._check()
+        return 0  # a simulated disk keeps nothing in memory
+
     def read(self, offset: int, length: int) -> bytes:
         self._check()
         length = max(0, min(length, self._inode.blocks.size - offset))

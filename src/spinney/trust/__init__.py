@@ -1,1 +1,1 @@
-"""What is believed and why: Merkle trees here; keys, envelopes and scores join later."""
+"""What is believed and why: Merkle trees, keys, signed envelopes, sealed boxes; scores later."""

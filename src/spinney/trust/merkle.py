@@ -48,6 +48,14 @@ def leaves(data: bytes | bytearray | memoryview) -> list[bytes]:
     return [sha256(view[at : at + LEAF_BYTES]).digest() for at in range(0, len(view), LEAF_BYTES)]
 
 
+def parents(row: Sequence[bytes], level: int) -> list[bytes]:
+    """The nodes above a row of `level`; an odd one is padded."""
+    nodes = list(row)
+    if len(nodes) % 2:
+        nodes.append(ZERO_HASHES[level])
+    return [sha256(nodes[at] + nodes[at + 1]).digest() for at in range(0, len(nodes), 2)]
+
+
 def root_of(row: Sequence[bytes], *, level: int = 0, levels: int | None = None) -> bytes:
     """The root over a row of nodes of `level`, padded with zero hashes.
 
@@ -58,9 +66,7 @@ def root_of(row: Sequence[bytes], *, level: int = 0, levels: int | None = None) 
         levels = levels_for(len(row))
     nodes = list(row) or [ZERO_HASHES[level]]
     for height in range(level, level + levels):
-        if len(nodes) % 2:
-            nodes.append(ZERO_HASHES[height])
-        nodes = [sha256(nodes[at] + nodes[at + 1]).digest() for at in range(0, len(nodes), 2)]
+        nodes = parents(nodes, height)
     assert len(nodes) == 1, "the row does not fit below one root at that level"
     return nodes[0]
 
@@ -92,10 +98,8 @@ def proof(row: Sequence[bytes], index: int, *, level: int = 0) -> list[bytes]:
     uncles: list[bytes] = []
     nodes = list(row)
     for height in range(level, level + levels_for(len(row))):
-        if len(nodes) % 2:
-            nodes.append(ZERO_HASHES[height])
-        uncles.append(nodes[index ^ 1])
-        nodes = [sha256(nodes[at] + nodes[at + 1]).digest() for at in range(0, len(nodes), 2)]
+        uncles.append(nodes[index ^ 1] if index ^ 1 < len(nodes) else ZERO_HASHES[height])
+        nodes = parents(nodes, height)
         index >>= 1
     return uncles
 

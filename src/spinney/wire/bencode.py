@@ -15,7 +15,9 @@ Nothing here recurses: depth costs list entries, not stack.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from spinney.errors import WireError
@@ -58,9 +60,15 @@ def encode(value: Value) -> bytes:
     Another type in `value` is our own mistake: `TypeError`.
     """
     if type(value) is dict:
-        quick = _encode_flat(value)
-        if quick is not None:
-            return quick
+        try:
+            shape = (*value, *map(len, value.values()))
+        except TypeError:
+            pass  # a number inside, or our own mistake
+        else:
+            form = _forms.get(shape)
+            quick = _encode_flat(value, shape) if form is None else _fill(form, value)
+            if quick is not None:
+                return quick
     parts: list[bytes] = []
     append = parts.append
     stack: list[Any] = []
@@ -108,12 +116,37 @@ def encode(value: Value) -> bytes:
                 return b"".join(parts)
 
 
-def _encode_flat(table: dict[bytes, Value]) -> bytes | None:
+_forms: dict[tuple[Any, ...], tuple[bytes, Callable[[dict[bytes, Value]], Any]]] = {}
+"""Of flat dictionaries that came before, by their keys and the lengths of their values: the
+encoding with gaps for the values, and what takes these out of the table, in order."""
+
+MAX_FORMS = 256
+"""Forms kept, each of about 1 KB: our messages have some ten."""
+MISSES_A_FORM = 8
+"""One of so many unknown dictionaries is kept: values whose lengths never come back cost little."""
+
+_misses = 0
+
+
+def _fill(
+    form: tuple[bytes, Callable[[dict[bytes, Value]], Any]], table: dict[bytes, Value]
+) -> bytes | None:
+    """The dictionary in its known form; None if a value is not bytes."""
+    for item in table.values():
+        if item.__class__ is not bytes:
+            return None
+    filled: bytes = form[0] % form[1](table)
+    return filled
+
+
+def _encode_flat(table: dict[bytes, Value], shape: tuple[Any, ...]) -> bytes | None:
     """A dictionary of short strings, which most arguments of calls are; None for any other."""
+    global _misses
     parts = [b"d"]
     prefixes = _PREFIXES
     try:
-        for key in sorted(table):
+        keys = tuple(sorted(table))
+        for key in keys:
             item = table[key]
             if type(item) is not bytes:
                 return None
@@ -121,6 +154,13 @@ def _encode_flat(table: dict[bytes, Value]) -> bytes | None:
     except (IndexError, TypeError):
         return None
     parts.append(b"e")
+    _misses += 1
+    if _misses % MISSES_A_FORM == 1:
+        if len(_forms) >= MAX_FORMS:
+            _forms.clear()
+        gaps = (each.replace(b"%", b"%%") if at % 4 else b"%b" for at, each in enumerate(parts))
+        # Of one key `itemgetter` takes the bare value, which `%` wants as well; of none, itself.
+        _forms[shape] = (b"d" + b"".join(gaps)[2:], itemgetter(*keys) if keys else tuple)
     return b"".join(parts)
 
 

@@ -36,6 +36,9 @@ MAX_TRIED_ADDRESSES = 4
 """Of one name, one after the other."""
 MAX_BODY_BYTES = 2_000_000
 """By default; a tracker's answer has some kilobytes, a torrent up to 10 MB."""
+MAX_PARTS = 10_000
+"""Chunks and interim answers (1xx) of one answer.  Each costs time, however small it is: an
+answer in chunks of some bytes, or a flood of `100 Continue`, would stop the program."""
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -176,9 +179,12 @@ class _Exchange(asyncio.Protocol):
 
     def __init__(self, request: h11.Request, max_body_bytes: int) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Seen even if the caller is cancelled meanwhile: else asyncio complains at the end.
+        self.done.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.status = 0
         self.headers: Headers = ()
         self.body = bytearray()
+        self._parts = 0
         self._request = request
         self._max_body_bytes = max_body_bytes
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
@@ -208,6 +214,9 @@ class _Exchange(asyncio.Protocol):
                 event = self._http.next_event()
                 if event is h11.NEED_DATA or event is h11.PAUSED:
                     return
+                self._parts += 1
+                if self._parts > MAX_PARTS:
+                    raise WireError(f"an answer in more than {MAX_PARTS} parts")
                 if isinstance(event, h11.Response):
                     self.status, self.headers = event.status_code, read_headers(event)
                     length = first_header(self.headers, b"content-length")
@@ -223,7 +232,11 @@ class _Exchange(asyncio.Protocol):
                 elif isinstance(event, h11.ConnectionClosed):
                     raise WireError("the connection ended before the HTTP answer did")
         except (h11.RemoteProtocolError, ValueError) as error:
-            self._fail(WireError(f"not HTTP: {error}"))
+            if not data:
+                self._fail(WireError("the connection ended before the HTTP answer did"))
+                return
+            what = str(error).partition(": bytearray(")[0]  # what came is for no person's eyes
+            self._fail(WireError(f"not HTTP: {what}"))
         except WireError as error:
             self._fail(error)
 

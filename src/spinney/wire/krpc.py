@@ -8,6 +8,9 @@
 Queries go to the room named before the dot of `q` (no dot: the room served as `b""`, the DHT).
 Answers are matched by (address, transaction) in one table of outstanding calls.  Transactions
 are 4 bytes of the host's entropy: who cannot see our datagrams cannot answer them.
+
+`call` is awaited, `ask` gives a future, and `request` calls back: a lookup that has a hundred
+calls under way spends neither a task nor a turn of the event loop on each.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from math import ceil
+from functools import partial
+from math import ceil, inf
 from typing import TypeAlias
 
 from spinney.errors import CallError, NoAnswerError, WireError
@@ -39,14 +43,23 @@ Handler: TypeAlias = Callable[[Query], Arguments | None]
 """Gives the answer's values at once, or None and later `Krpc.answer`, or nothing at all.
 Raises `CallError` to refuse; a `WireError` becomes error 203."""
 
+Told: TypeAlias = Callable[[Arguments | None, CallError | NoAnswerError | None], None]
+"""Hears how a call ended: its values and None, or None and the error.  Once for each call."""
+
+_Call: TypeAlias = tuple[Address, float, Told]
+"""An outstanding call: who was asked, until when we wait, who is told."""
+
 MAX_OUTSTANDING = 4_096
 """Calls that wait for an answer: a lookup has some ten, a busy node some hundred."""
 MAX_PROVEN = 8_192
 """Addresses known to receive what we send them ; the oldest are forgotten."""
 TICK_S = 1 / 16
-"""Time limits are rounded up to it: one timer then serves all calls, not one a call."""
+"""Time limits are rounded up to it: one timer serves all calls, and runs this often at most."""
 ENTROPY_BYTES = 1_024
 TRANSACTION_BYTES = 4
+
+
+_make = tuple.__new__
 
 
 class Krpc(DatagramReceiver):
@@ -57,12 +70,12 @@ class Krpc(DatagramReceiver):
         self.read_only = read_only
         self.dropped: Counter[str] = Counter()
         self._datagrams: Datagrams | None = None
+        self._closed = False
         self._handlers: dict[bytes, tuple[Handler, float]] = {}
-        self._calls: dict[bytes, tuple[Address, asyncio.Future[Arguments]]] = {}
+        self._calls: dict[bytes, _Call] = {}
         self._proven: dict[Address, None] = {}
-        self._ticks: dict[int, list[bytes]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_tick = 0
+        self._wakes_at = inf
         self._entropy = b""
         self._entropy_at = 0
         self._loop = asyncio.get_running_loop()
@@ -70,6 +83,7 @@ class Krpc(DatagramReceiver):
     def use(self, datagrams: Datagrams) -> None:
         """Sends through this socket from now on."""
         self._datagrams = datagrams
+        self._closed = False
 
     def serve(self, prefix: bytes, handler: Handler, *, amplification: float = 3.0) -> None:
         """Queries `prefix.*` go to `handler`; `b""`: those without a dot.
@@ -112,12 +126,32 @@ class Krpc(DatagramReceiver):
         self, remote: Address, method: bytes, arguments: Arguments, timeout_s: float = 2.0
     ) -> asyncio.Future[Arguments]:
         """Sends one query and returns the future of its answer: `call`, without a coroutine."""
-        datagrams, calls = self._datagrams, self._calls
-        assert datagrams is not None, "use() comes first"
         answer: asyncio.Future[Arguments] = self._loop.create_future()
+        try:
+            self.request(remote, method, arguments, partial(_settle, answer), timeout_s)
+        except NoAnswerError as error:
+            answer.set_exception(error)
+        return answer
+
+    def request(
+        self,
+        remote: Address,
+        method: bytes,
+        arguments: Arguments,
+        told: Told,
+        timeout_s: float = 2.0,
+    ) -> None:
+        """Sends one query; `told` hears its end, never from within `request`.
+
+        Raises `NoAnswerError` when too many calls are outstanding, or after `close`; `told`
+        then hears nothing.
+        """
+        datagrams, calls = self._datagrams, self._calls
+        if datagrams is None:
+            assert self._closed, "use() comes first"
+            raise NoAnswerError("this port is closed")
         if len(calls) >= MAX_OUTSTANDING:
-            answer.set_exception(NoAnswerError(f"{MAX_OUTSTANDING} calls wait for answers already"))
-            return answer
+            raise NoAnswerError(f"{MAX_OUTSTANDING} calls wait for answers already")
         at = self._entropy_at
         transaction = self._entropy[at : at + TRANSACTION_BYTES]
         self._entropy_at = at + TRANSACTION_BYTES
@@ -126,15 +160,11 @@ class Krpc(DatagramReceiver):
         data = encode_query(transaction, method, arguments, read_only=self.read_only)
         if len(data) > MAX_SENT_BYTES:
             raise ValueError(f"{method!r} takes {len(data)} bytes: page it, or use a stream")
-        calls[transaction] = (remote, answer)
-        tick = ceil((self._loop.time() + timeout_s) / TICK_S)
-        try:
-            self._ticks[tick].append(transaction)
-        except KeyError:
-            self._ticks[tick] = [transaction]
-            self._arm(tick)
+        ends_at = self._loop.time() + timeout_s
+        calls[transaction] = (remote, ends_at, told)
+        if ends_at < self._wakes_at:
+            self._arm(ends_at)
         datagrams.send(data, remote)
-        return answer
 
     def tell(self, remote: Address, method: bytes, arguments: Arguments) -> None:
         """Sends a query whose answer nobody waits for."""
@@ -172,14 +202,15 @@ class Krpc(DatagramReceiver):
     def close(self) -> None:
         """Ends all calls with `NoAnswerError`.  The socket belongs to who opened it."""
         self._datagrams = None
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._ticks.clear()
-        for remote, answer in self._calls.values():
-            if not answer.done():
-                answer.set_exception(NoAnswerError(f"closed before {remote[0]} answered"))
+        self._wakes_at = inf
+        ended = list(self._calls.values())
         self._calls.clear()
+        for remote, _, told in ended:
+            self._tell(told, None, NoAnswerError(f"closed before {remote[0]} answered"))
 
     # Receiving.
 
@@ -208,14 +239,21 @@ class Krpc(DatagramReceiver):
             if len(proven) >= MAX_PROVEN:
                 del proven[next(iter(proven))]
             proven[remote] = None
-        answer = waiting[1]
-        if answer.done():
-            return
         if kind == b"r":
-            answer.set_result(message[b"r"])
+            self._tell(waiting[2], message[b"r"], None)
         else:
             code, text = read_error(message)
-            answer.set_exception(CallError(f"{remote[0]} answered: {text}", code))
+            self._tell(waiting[2], None, CallError(f"{remote[0]} answered: {text}", code))
+
+    def _tell(
+        self, told: Told, values: Arguments | None, error: CallError | NoAnswerError | None
+    ) -> None:
+        try:
+            told(values, error)
+        except Exception as mistake:  # our own: said aloud, and the other calls go on
+            self._loop.call_exception_handler(
+                {"message": "who waited for an answer failed", "exception": mistake}
+            )
 
     def _queried(
         self, data: bytes, transaction: bytes, message: dict[bytes, Value], remote: Address
@@ -230,9 +268,9 @@ class Krpc(DatagramReceiver):
         if remote not in self._proven:
             allowed = min(allowed, int(len(data) * (3.0 if serving is None else serving[1])))
         room_bytes = allowed - 18 - len(transaction)
-        query = Query(
-            method, message[b"a"], remote, transaction, message.get(b"ro") == 1, room_bytes
-        )
+        asks_only = message.get(b"ro") == 1
+        # `Query(...)` without the Python function that a named tuple puts before its making.
+        query = _make(Query, (method, message[b"a"], remote, transaction, asks_only, room_bytes))
         if serving is None:
             self.refuse(query, CallError("method unknown", METHOD_UNKNOWN))
             return
@@ -250,7 +288,7 @@ class Krpc(DatagramReceiver):
             if values is not None:
                 self.answer(query, values)
 
-    # Time limits: calls by the tick in which they end, one timer for the next tick.
+    # Time limits: one timer for the call that ends first; calls that were answered cost it nothing.
 
     def _fresh_transaction(self) -> bytes:
         while True:
@@ -262,25 +300,36 @@ class Krpc(DatagramReceiver):
             if transaction not in self._calls:
                 return transaction
 
-    def _arm(self, tick: int) -> None:
+    def _arm(self, ends_at: float) -> None:
         if self._timer is not None:
-            if self._timer_tick <= tick:
-                return
             self._timer.cancel()
-        self._timer_tick = tick
-        self._timer = self._loop.call_at(tick * TICK_S, self._tick)
+        self._wakes_at = wakes_at = ceil(ends_at / TICK_S) * TICK_S
+        self._timer = self._loop.call_at(wakes_at, self._tick)
 
     def _tick(self) -> None:
-        self._timer = None
-        for transaction in self._ticks.pop(self._timer_tick, ()):
-            waiting = self._calls.pop(transaction, None)
-            if waiting is not None and not waiting[1].done():
-                _no_answer(*waiting)
-        if not self._calls:
-            self._ticks.clear()
-        elif self._ticks:
-            self._arm(min(self._ticks))
+        now, calls = self._wakes_at, self._calls
+        self._timer, self._wakes_at = None, inf
+        for transaction in [each for each, call in calls.items() if call[1] <= now]:
+            call = calls.pop(transaction, None)
+            if call is not None:
+                remote, _, told = call
+                said = f"no answer from {remote[0]} port {remote[1]}"
+                self._tell(told, None, NoAnswerError(said))
+        if self._calls:
+            ends_at = min(call[1] for call in self._calls.values())
+            if ends_at < self._wakes_at:
+                self._arm(ends_at)
 
 
-def _no_answer(remote: Address, answer: asyncio.Future[Arguments]) -> None:
-    answer.set_exception(NoAnswerError(f"no answer from {remote[0]} port {remote[1]}"))
+def _settle(
+    answer: asyncio.Future[Arguments],
+    values: Arguments | None,
+    error: CallError | NoAnswerError | None,
+) -> None:
+    if answer.done():
+        return
+    if error is None:
+        assert values is not None
+        answer.set_result(values)
+    else:
+        answer.set_exception(error)

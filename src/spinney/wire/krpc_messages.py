@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 from spinney.errors import WireError
 from spinney.net.host import Address
 from spinney.wire.bencode import Limits, Value, decode, decode_dictionary, encode
+from spinney.wire.krpc_shapes import Shapes
 
 Arguments: TypeAlias = dict[bytes, Value]
 
@@ -44,23 +45,27 @@ class Query(NamedTuple):
     room_bytes: int
 
 
-_query_middles: dict[tuple[bytes, bool], bytes] = {}
+_query_middles: dict[tuple[bytes, bool, int], bytes] = {}
 
 
 def encode_query(
     transaction: bytes, method: bytes, arguments: Arguments, *, read_only: bool = False
 ) -> bytes:
     """The query, canonical, made of ready parts around its arguments."""
-    middle = _query_middles.get((method, read_only))
+    length = len(transaction)
+    middle = _query_middles.get((method, read_only, length))
     if middle is None:
-        # Grows with the methods in our own source only.
-        middle = b"1:q%d:%b%b1:t" % (len(method), method, b"2:roi1e" if read_only else b"")
-        _query_middles[method, read_only] = middle
-    return b"d1:a%b%b%d:%b1:y1:qe" % (encode(arguments), middle, len(transaction), transaction)
+        # Grows with the methods in our own source only, and transactions of up to 32 bytes.
+        said = b"2:roi1e" if read_only else b""
+        middle = b"1:q%d:%b%b1:t%d:" % (len(method), method, said, length)
+        _query_middles[method, read_only, length] = middle
+    return b"".join((b"d1:a", encode(arguments), middle, transaction, b"1:y1:qe"))
 
 
 def encode_answer(transaction: bytes, values: Arguments) -> bytes:
-    return b"d1:r%b1:t%d:%b1:y1:re" % (encode(values), len(transaction), transaction)
+    return b"".join(
+        (b"d1:r", encode(values), b"1:t%d:" % len(transaction), transaction, b"1:y1:re")
+    )
 
 
 def encode_error(transaction: bytes, code: int, message: str) -> bytes:
@@ -84,8 +89,18 @@ def decode_message(data: bytes) -> tuple[bytes, bytes, dict[bytes, Value]]:
 
     Keys may be unsorted (other nodes' are), never double.  Raises `WireError`.
     """
-    return _decode_usual(data) or _decode_any(data)
+    known = _shapes.read(data)
+    if known is not None:
+        return known
+    usual = _decode_usual(data)
+    if usual is None:
+        return _decode_any(data)
+    _shapes.missed(data, usual)
+    return usual
 
+
+_shapes = Shapes()
+"""Of the whole process: it changes how fast messages are read and nothing else."""
 
 _LENGTHS = tuple(b"%d:" % length for length in range(64))
 

@@ -8,6 +8,7 @@ two at once (BEP 27).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from spinney.bittorrent.swarm import Announcing
@@ -28,7 +29,8 @@ GOODBYE_S = 3.0
 GOODBYES_MAX = 8
 WARNINGS_MAX = 20
 
-Ask = Callable[[KnownTracker, AnnounceRequest], Awaitable[tuple[AnnounceReply | Refusal, str]]]
+Answer = tuple[AnnounceReply | Refusal, str]
+Ask = Callable[[KnownTracker, AnnounceRequest], Awaitable[Answer]]
 """Carries one announce; gives the answer and the numeric address that it came from."""
 
 
@@ -52,8 +54,12 @@ class Announcer:
         self._ask = ask
         began_complete = swarm.completed.is_set() or swarm.left_bytes == 0
         self._owes_completed = not began_complete
+        self._completing: tuple[KnownTracker, asyncio.Future[Answer]] | None = None
+        """The announce of `completed` that is under way: an end waits for it."""
         self._warned: dict[str, None] = {}
         self.reply: AnnounceReply | None = None
+        self._current: KnownTracker | None = None
+        """The one that answered last."""
 
     async def run(self) -> None:
         """Until cancelled; then tells `stopped` to those who know us, within 3 s."""
@@ -119,17 +125,33 @@ class Announcer:
         tracker.told = True
         refusal: Refusal | None = None
         try:
-            reply, sender = await self._ask(tracker, self._request(tracker, event))
+            asking = asyncio.ensure_future(self._ask(tracker, self._request(tracker, event)))
+            if event == "completed":
+                self._completing = tracker, asking
+                reply, sender = await asyncio.shield(asking)
+                self._completing = None
+            else:
+                reply, sender = await asking
         except SpinneyError as error:
+            self._completing = None
             reason = str(error)
         else:
             if isinstance(reply, AnnounceReply):
+                self._switched(tracker)
                 self._report(tracker, reply, sender)
                 return reply
             refusal, reason = reply, reply.reason or "no reason given"
         self.tiers.failed(tracker, reason, self._host.time(), self._host.rng, refusal)
         self._warn(f"the tracker {short_name(tracker.url)} failed: {reason}")
         return None
+
+    def _switched(self, tracker: KnownTracker) -> None:
+        """BEP 27: a private torrent that changes its tracker leaves the old one's peers."""
+        if self._swarm.private and self._current not in (None, tracker):
+            self._swarm.drop_peers(
+                f"the private torrent's tracker is {short_name(tracker.url)} now"
+            )
+        self._current = tracker
 
     def _report(self, tracker: KnownTracker, reply: AnnounceReply, sender: str) -> None:
         self.reply = reply
@@ -147,11 +169,14 @@ class Announcer:
     # The end
 
     async def _goodbye(self) -> None:
-        """`stopped` to every tracker that may know us; whoever is slow is left."""
+        """`stopped` to every tracker that may know us; whoever is slow is left.
+
+        A program that leaves as soon as it has all has no round left for `completed`: the
+        tracker that we announced to last hears it here, before `stopped`.
+        """
         known = [t for t in self.tiers.all() if t.told and (t.answered or not t.failures)]
         tasks = [
-            asyncio.ensure_future(self._ask(tracker, self._request(tracker, "stopped")))
-            for tracker in known[:GOODBYES_MAX]
+            asyncio.ensure_future(self._say_goodbye(tracker)) for tracker in known[:GOODBYES_MAX]
         ]
         if not tasks:
             return
@@ -161,3 +186,18 @@ class Announcer:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _say_goodbye(self, tracker: KnownTracker) -> None:
+        completing: asyncio.Future[Answer] | None = None
+        if self._completing is not None:
+            if self._completing[0] is tracker:
+                completing = self._completing[1]
+        elif self._event(tracker) == "completed":
+            self._owes_completed = False  # one tracker hears it, as in a round
+            completing = asyncio.ensure_future(
+                self._ask(tracker, self._request(tracker, "completed"))
+            )
+        if completing is not None:
+            with contextlib.suppress(SpinneyError):
+                await completing
+        await self._ask(tracker, self._request(tracker, "stopped"))

@@ -19,7 +19,7 @@ from spinney.bittorrent.swarm import Announcing
 from spinney.bittorrent.tracker import codec
 from spinney.bittorrent.tracker import messages as m
 from spinney.bittorrent.tracker.announcer import Announcer
-from spinney.bittorrent.tracker.schedule import KnownTracker, Tiers, short_name
+from spinney.bittorrent.tracker.schedule import NOT_ASKED, KnownTracker, Tiers, short_name
 from spinney.errors import ConnectError, NoAnswerError, SpinneyError, TrackerError
 from spinney.net.guard import Purpose, reach_of, resolve_target
 from spinney.net.host import Address, Host
@@ -144,6 +144,8 @@ class TrackerSource:
     async def _ask(
         self, tracker: KnownTracker, request: m.AnnounceRequest
     ) -> tuple[m.AnnounceReply | m.Refusal, str]:
+        if tracker.outcome == NOT_ASKED:
+            tracker.outcome = "asked, no answer yet"
         try:
             reply, sender = await self._carriers[_scheme(tracker.url)](tracker.url, request)
         except SpinneyError as error:

@@ -19,6 +19,9 @@ PEERS_AT_ONCE = 2000
 
 
 def _read(storage: Storage, path: str, most: int) -> bytes:
+    info = storage.info(path, follow=True)
+    if info is not None and info.kind not in ("file", "folder"):
+        raise InputError(f"{path} is not a file")  # a device has no size, and no end
     file = storage.open(path, "read")
     try:
         size = file.size()
@@ -62,7 +65,11 @@ class Keeper:
         self._failing = False
 
     async def load(self) -> None:
-        """Fills the state.  No file: a first start.  A broken one is set aside with a warning."""
+        """Fills the state.  No file: a first start.  A broken one is set aside with a warning.
+
+        Raises `StorageError` for a file that is something else: a slip of the fingers must not
+        cost a film its name.
+        """
         try:
             data = await self._host.work(
                 _read, self._host.storage, self._path, snapshot.SNAPSHOT_BYTES_MAX
@@ -70,8 +77,9 @@ class Keeper:
         except NotFoundError:
             return
         except InputError as error:
-            await self._set_aside(error)
-            return
+            raise self._foreign() from error
+        if data and not snapshot.is_one(data):
+            raise self._foreign()
         fresh = TrackerState(self._state.limits)
         try:
             snapshot.restore(data, fresh, self._host.time())
@@ -81,6 +89,11 @@ class Keeper:
         self._state.take(fresh)
         log.info(
             "%d peers of %d torrents are known from before", fresh.peer_count, len(fresh.torrents)
+        )
+
+    def _foreign(self) -> StorageError:
+        return StorageError(
+            f"{self._path} exists and is no tracker's state: choose another file with --state"
         )
 
     async def _set_aside(self, error: Exception) -> None:

@@ -13,6 +13,7 @@ TRACKERS_MAX = 64
 """Of one torrent; some lists hold hundreds of dead ones, and each costs a time limit."""
 URL_CHARACTERS_MAX = 2048
 
+NOT_ASKED = "not asked yet"
 BACK_OFF_FIRST_S = 5.0
 """Short, because a tracker that is being restarted is back within seconds."""
 BACK_OFF_MAX_S = 1800.0
@@ -53,7 +54,7 @@ class KnownTracker:
     lonely: int = 0
     peers: int = 0
     """That its last answer named."""
-    outcome: str = "not asked yet"
+    outcome: str = NOT_ASKED
 
 
 class Tiers:

@@ -74,6 +74,11 @@ def _peers(rows: bytes, now: float) -> Iterator[tuple[Peer, tuple[bytes, ...]]]:
         yield Peer(identity, owner, bool(flags & _SEED), now - age), endpoints
 
 
+def is_one(data: bytes) -> bool:
+    """Whether this was once a tracker's state, or the beginning of one."""
+    return data.startswith(_MAGIC[: len(data)])
+
+
 def restore(data: bytes, state: TrackerState, now: float) -> None:
     """Fills an empty `state`; `WireError` for a file that is not exactly what was written.
 

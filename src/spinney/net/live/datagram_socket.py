@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -27,6 +28,7 @@ SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 IP_PKTINFO, IPV6_RECVPKTINFO, IPV6_PKTINFO = 8, 49, 50
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU = 10, 2, 14
 IPV6_MTU_DISCOVER, IPV6_MTU = 23, 24
+SO_MEMINFO, SK_MEMINFO_DROPS = 55, 8
 SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
 
 LARGEST_DATAGRAM_BYTES = 65_507
@@ -99,6 +101,17 @@ class DatagramSocket:
         self._closed = False
         self._targets: dict[Address, SystemAddress] = {}
         self._error: OSError | None = None
+        self._overflowed = 0
+
+    @property
+    def overflowed(self) -> int:
+        """Asked of the socket when somebody wants to know: `SO_RXQ_OVFL` would cost a control
+        message for each datagram, and speaks only with the next one that comes."""
+        if sys.platform == "linux" and not self._closed:
+            with contextlib.suppress(OSError, struct.error):
+                found = self._sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 64)
+                self._overflowed = struct.unpack_from("=I", found, 4 * SK_MEMINFO_DROPS)[0]
+        return self._overflowed
 
     def join(self, group: str, interface: str | None = None, source: str | None = None) -> None:
         if not self._closed:

@@ -7,9 +7,10 @@ import errno
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from spinney.net.host import Address, Buffer, Datagram, DatagramOptions, DatagramReceiver, Datagrams
+from spinney.net.live.batches import MESSAGES, Batches, available
 from spinney.net.live.datagram_socket import (
     IP_PKTINFO,
     IPV6_RECVPKTINFO,
@@ -33,6 +34,10 @@ SEGMENTS_AT_ONCE = 64
 
 BUFFERS_AT_ONCE = 1_000
 """`sendmsg` takes at most IOV_MAX = 1,024."""
+
+BUSY_DATAGRAMS, PAUSE_S = 8, 0.003
+"""So many found at once: more will be there in a moment, and a 4 MiB buffer holds 20 ms of the
+fastest sender."""
 
 RECEIVE_BYTES = 1 << 16
 CONTROL_BYTES = 128
@@ -74,7 +79,12 @@ class DrainedDatagrams(DatagramSocket):
                 else (socket.IPPROTO_IP, IP_PKTINFO)
             )
             set_quietly(sock, level, option, 1)
-        if bursts or options.packet_info:
+        self._batches: Batches | None = None
+        self._pause: asyncio.TimerHandle | None = None
+        if options.bursts and not options.packet_info and available():
+            self._batches = Batches()
+            self._loop.add_reader(sock.fileno(), self._drain_batches)
+        elif bursts or options.packet_info:
             self._buffer = bytearray(RECEIVE_BYTES)
             self._loop.add_reader(sock.fileno(), self._drain_with_control)
         else:
@@ -95,6 +105,50 @@ class DrainedDatagrams(DatagramSocket):
             self._tell(error)
         if batch:
             self._receiver.datagrams_received(batch)
+
+    def _drain_batches(self) -> None:
+        """While much comes, the socket is looked at every few milliseconds: waking up for each
+        few datagrams costs as much as reading them."""
+        if self._drain_once() >= BUSY_DATAGRAMS and not self._closed:
+            self._loop.remove_reader(self._sock.fileno())
+            self._pause = self._loop.call_later(PAUSE_S, self._after_pause)
+
+    def _after_pause(self) -> None:
+        if self._closed:
+            return
+        if self._drain_once() >= BUSY_DATAGRAMS:
+            self._pause = self._loop.call_later(PAUSE_S, self._after_pause)
+        elif not self._closed:
+            self._pause = None
+            self._loop.add_reader(self._sock.fileno(), self._drain_batches)
+
+    def _drain_once(self) -> int:
+        """Reads what is there; returns how many datagrams there were."""
+        batches, receiver, total = self._batches, self._receiver, 0
+        assert batches is not None
+        try:
+            for _ in range(BATCH // MESSAGES):
+                lengths = batches.receive(self._sock.fileno())
+                total += len(lengths)
+                single: list[Datagram] = []
+                for data, segment, remote in batches.runs(lengths):
+                    if not segment:
+                        single.append((bytes(data), remote, 0))
+                        continue
+                    if single:
+                        ready, single = single, []
+                        receiver.datagrams_received(ready)
+                    if not self._closed:
+                        receiver.burst_received(data, segment, remote, 0)
+                    if self._closed:
+                        return total
+                if single:
+                    receiver.datagrams_received(single)
+                if self._closed or len(lengths) < MESSAGES:
+                    break
+        except OSError as error:
+            self._tell(error)
+        return total
 
     def _drain_with_control(self) -> None:
         batch: list[Datagram] = []
@@ -163,13 +217,11 @@ class DrainedDatagrams(DatagramSocket):
         at_once = max(1, min(SEGMENTS_AT_ONCE, LARGEST_DATAGRAM_BYTES // segment_bytes))
         if total <= at_once * segment_bytes and len(buffers) <= BUFFERS_AT_ONCE:
             return self._burst(buffers, total, segment_bytes, remote)
-        whole = memoryview(b"".join(buffers))
         taken = 0
-        for at in range(0, total, at_once * segment_bytes):
-            part = whole[at : at + at_once * segment_bytes]
-            sent = self._burst([part], len(part), segment_bytes, remote)
+        for part, size in _parts(buffers, at_once * segment_bytes):
+            sent = self._burst(part, size, segment_bytes, remote)
             taken += sent
-            if sent * segment_bytes < len(part):
+            if sent * segment_bytes < size:
                 break
         return taken
 
@@ -219,7 +271,10 @@ class DrainedDatagrams(DatagramSocket):
     def close(self) -> None:
         if self._closed:
             return
+        _ = self.overflowed  # its last value
         self._closed = True
+        if self._pause is not None:
+            self._pause.cancel()
         self._loop.remove_reader(self._sock.fileno())
         self._has_room()
         self._sock.close()
@@ -231,3 +286,22 @@ def _segment_of_control(control: list[tuple[int, int, bytes]]) -> int:
         if level == SOL_UDP and kind == UDP_GRO:
             return int.from_bytes(data[:4], sys.byteorder)
     return 0
+
+
+def _parts(buffers: Sequence[Buffer], part_bytes: int) -> Iterator[tuple[list[Buffer], int]]:
+    """(buffers, bytes) of each call: cut every `part_bytes`, joined only if they are crumbs."""
+    part: list[Buffer] = []
+    size = 0
+    for buffer in buffers:
+        at, length = 0, len(buffer)
+        while at < length:
+            take = min(length - at, part_bytes - size)
+            part.append(buffer if take == length else memoryview(buffer)[at : at + take])
+            at, size = at + take, size + take
+            if len(part) >= BUFFERS_AT_ONCE:
+                part = [b"".join(part)]
+            if size == part_bytes:
+                yield part, size
+                part, size = [], 0
+    if size:
+        yield part, size

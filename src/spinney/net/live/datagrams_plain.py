@@ -134,6 +134,7 @@ class PlainDatagrams(DatagramSocket, asyncio.DatagramProtocol):
     def close(self) -> None:
         if self._closed:
             return
+        _ = self.overflowed  # its last value
         self._closed = True
         self._has_room()
         if self._transport is not None:

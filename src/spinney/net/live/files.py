@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from spinney.errors import StorageError
 from spinney.net.host import Buffer
 from spinney.net.live.disk_errors import storage_error
+from spinney.net.live.resident import read_resident
 
 BUFFERS_AT_ONCE = 1_000
 """`pwritev` takes at most IOV_MAX = 1,024."""
@@ -65,6 +66,10 @@ class LiveFile:
                     break
                 done += got
         return done
+
+    def read_resident(self, offset: int, buffer: bytearray | memoryview) -> int:
+        with self as descriptor:
+            return read_resident(descriptor, buffer, offset)
 
     def read(self, offset: int, length: int) -> bytes:
         buffer = bytearray(length)
@@ -179,6 +184,10 @@ class PlainFile(LiveFile):
         with self._turn:
             os.lseek(descriptor, offset, os.SEEK_SET)
             return os.write(descriptor, views[0])
+
+    def read_resident(self, offset: int, buffer: bytearray | memoryview) -> int:
+        with self:
+            return 0
 
     def size(self) -> int:
         with self._turn:

@@ -1,4 +1,4 @@
-"""Streams: asyncio's own transports over sockets that we make."""
+"""Streams: our own transport for plain TCP, asyncio's for TLS and for plain I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 from spinney.errors import ConnectError, NetworkError
 from spinney.net.address import format_address
-from spinney.net.host import Address, P
+from spinney.net.host import Address, Listener, P
+from spinney.net.live.accepting import Accepting
+from spinney.net.live.plain import plain_io
 from spinney.net.live.sockets import (
     NumericSocket,
     SocketMaker,
@@ -21,6 +23,7 @@ from spinney.net.live.sockets import (
     set_quietly,
     system_address,
 )
+from spinney.net.live.stream_transport import StreamTransport
 
 IP_BIND_ADDRESS_NO_PORT = 24  # <linux/in.h>
 
@@ -89,6 +92,14 @@ async def _dress(
 ) -> tuple[asyncio.Transport, P]:
     """Makes a connected socket into a transport and its protocol."""
     where = format_address(remote)
+    if tls is None and not plain_io():
+        ours = StreamTransport(loop, sock, protocol)
+        try:
+            await ours.made
+        except BaseException:
+            ours.abort()
+            raise
+        return ours, protocol
     try:
         if tls is None:
             transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
@@ -132,7 +143,7 @@ async def listen(
     reuse_port: bool,
     backlog: int,
     tls: ssl.SSLContext | None,
-) -> LiveListener:
+) -> Listener:
     """Listens on one address; raises `PortTakenError` or `NetworkError`."""
     loop = asyncio.get_running_loop()
     sock = make(family_of(local[0]), socket.SOCK_STREAM)
@@ -140,6 +151,14 @@ async def listen(
         on_failure.callback(sock.close)
         _reuse(sock, reuse_port)
         bind(sock, local)
+        if tls is None and not plain_io():
+            try:
+                sock.listen(backlog)
+            except OSError as error:
+                raise bind_error(error, local, socket.SOCK_STREAM) from error
+            listener = Accepting(sock, factory)
+            on_failure.pop_all()
+            return listener
         try:
             server = await loop.create_server(
                 factory,

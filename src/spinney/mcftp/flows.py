@@ -1,0 +1,227 @@
+"""`Flows`: the streams of a schedule at work: ours are sent, those with what we lack received."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from spinney.content.source import TransferLike
+from spinney.errors import NetworkError
+from spinney.groups.group import Groups
+from spinney.mcftp.datasettings import DataSettings
+from spinney.mcftp.layout import BlockLayout
+from spinney.mcftp.rate import Rate
+from spinney.mcftp.receiving import Receiving
+from spinney.mcftp.sending import Sending
+from spinney.mcftp.stream import Stream
+from spinney.net.host import Address, Host
+from spinney.trust.keys import Keys
+
+JOIN_S = 0.1
+"""From a schedule to the first symbol: receivers hear of it and join (12 to 17 ms each by IGMP)."""
+FIRST_TURNS = 1 << 22
+"""A sender begins its repair symbols anywhere among these: who takes over a sender number, and
+who restarts, seldom sends again what was sent."""
+LOOK_AGAIN_S = 0.5
+"""How often it is looked whether a followed stream still carries what we lack."""
+RETRY_S = 2.0
+"""After a group could not be joined."""
+
+
+class Flows:
+    """Keeps what runs equal to what `set` was last told.  It is a `Watcher` of the receiver."""
+
+    def __init__(
+        self,
+        host: Host,
+        layout: BlockLayout,
+        transfer: TransferLike,
+        groups: Groups,
+        keys: Keys,
+        settings: DataSettings,
+        *,
+        sends: bool,
+        receives: bool,
+        rate: Callable[[Stream], Rate] | None,
+        warn: Callable[[str], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self.host = host
+        self.layout = layout
+        self.transfer = transfer
+        self.groups = groups
+        self.keys = keys
+        self.settings = settings
+        self.sends = sends
+        self.receives = receives
+        self.sending: dict[int, Sending] = {}
+        self.receiving: Receiving | None = None
+        self.followed: dict[int, Stream] = {}
+        self.streams: tuple[Stream, ...] = ()
+        self.tag = b""
+        self.left_sent_bytes = 0
+        """Sent on streams that have ended."""
+        self._tags: dict[int, bytes] = {}
+        self._rate = rate
+        self._warn = warn
+        self._changed = changed
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._warned: dict[str, None] = {}
+        self._failed_at: dict[int, float] = {}
+
+    def set(self, tag: bytes, streams: tuple[Stream, ...]) -> None:
+        """What ought to run from now on."""
+        if (tag, streams) == (self.tag, self.streams):
+            return
+        self.tag, self.streams = tag, streams
+        self._wake.set()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="streams")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for sending in self.sending.values():
+            await sending.close()
+        self.sending.clear()
+        if self.receiving is not None:
+            await self.receiving.close()
+            self.receiving = None
+        self.followed.clear()
+
+    # -- the work -----------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            tag, streams = self.tag, self.streams
+            await self._send(tag, streams)
+            await self._receive(tag, streams)
+            self._changed()
+            try:
+                async with asyncio.timeout(LOOK_AGAIN_S if self.followed else None):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    def _is_mine(self, stream: Stream) -> bool:
+        return self.sends and stream.sender == self.keys.peer
+
+    async def _send(self, tag: bytes, streams: tuple[Stream, ...]) -> None:
+        mine = {stream.number: stream for stream in streams if self._is_mine(stream)}
+        for number, sending in list(self.sending.items()):
+            stream = mine.get(number)
+            same = stream is not None and stream.address == sending.stream.address
+            if not same or self._tags.get(number) != tag:
+                del self.sending[number]
+                self.left_sent_bytes += sending.sent_bytes
+                await sending.close()
+        if mine.keys() - self.sending.keys():
+            await asyncio.sleep(JOIN_S)
+        for number, stream in mine.items():
+            running = self.sending.get(number)
+            if running is not None:
+                if running.stream != stream:
+                    running.reschedule(stream)
+                continue
+            sending = Sending(
+                self.host,
+                self.layout,
+                self.transfer,
+                tag,
+                stream,
+                self.keys,
+                self.settings,
+                rate=self._rate(stream) if self._rate is not None else None,
+                first_turn=self.host.rng.randrange(FIRST_TURNS),
+            )
+            try:
+                await sending.start(self.groups)
+            except NetworkError as error:
+                self.warn_once(f"cannot send by multicast: {error}")
+                await sending.close()
+                continue
+            self.sending[number] = sending
+            self._tags[number] = tag
+
+    async def _receive(self, tag: bytes, streams: tuple[Stream, ...]) -> None:
+        wanted = {} if not self.receives or self.transfer.complete else {
+            stream.number: stream for stream in streams if not self._is_mine(stream)
+        }  # fmt: skip
+        if not wanted and self.receiving is None:
+            return
+        if self.receiving is None:
+            self.receiving = Receiving(
+                self.host,
+                self.layout,
+                self.transfer,
+                tag,
+                self.keys,
+                self.settings,
+                watcher=self,
+            )
+        receiving = self.receiving
+        if receiving.tag != tag:
+            for number in list(self.followed):
+                self._drop(number)
+            receiving.tag = tag
+        for number in list(self.followed):
+            stream = wanted.get(number)
+            if stream is None or not receiving.useful(stream):
+                self._drop(number)
+        for number, stream in wanted.items():
+            if self.followed.get(number) == stream or not receiving.useful(stream):
+                continue
+            if self.host.time() - self._failed_at.get(number, float("-inf")) < RETRY_S:
+                continue
+            try:
+                await receiving.follow(stream, self.groups)
+            except NetworkError as error:
+                self._failed_at[number] = self.host.time()
+                self.warn_once(f"cannot receive by multicast: {error}")
+            else:
+                self.followed[number] = stream
+
+    def _drop(self, number: int) -> None:
+        del self.followed[number]
+        if self.receiving is not None:
+            self.receiving.drop(number)
+
+    @property
+    def sent_bytes(self) -> int:
+        running = sum(sending.sent_bytes for sending in self.sending.values())
+        return self.left_sent_bytes + running
+
+    def loss(self) -> float:
+        """Of what is sent to us, the greatest of the streams."""
+        rows = [] if self.receiving is None else self.receiving.streams
+        return max((row.loss for row in rows), default=0.0)
+
+    def rate_bytes_per_s(self) -> float:
+        """What comes, all streams together."""
+        rows = [] if self.receiving is None else self.receiving.streams
+        return sum(row.rate_bytes_per_s for row in rows if row.silent_s < 1.0)
+
+    # -- what the receiver tells --------------------------------------------------------
+
+    def warn_once(self, line: str) -> None:
+        """One line for the user, not one for each time."""
+        if line not in self._warned:
+            self._warned[line] = None
+            self._warn(line)
+
+    def stalled(self, stream: Stream, silent_s: float) -> None:
+        self.warn_once(
+            "multicast has stopped coming: joining the group again, the swarm goes on meanwhile"
+        )
+
+    def resumed(self, stream: Stream) -> None:
+        self._warned.clear()
+
+    def dismissed(self, stream: Stream) -> None:
+        self.warn_once("too much is lost by multicast here: the rest comes by the swarm")
+
+    def spoiled(self, stream: Stream, address: Address) -> None:
+        self.warn_once(f"{address[0]} sends wrong data by multicast: it is heard no more")

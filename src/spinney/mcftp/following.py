@@ -1,0 +1,365 @@
+"""`Following`: one stream as a receiver hears it.  The hot path: per datagram a header is read, a
+symbol copied to its place, a byte set."""
+
+from __future__ import annotations
+
+import asyncio
+from struct import error as StructError
+from typing import TYPE_CHECKING
+
+from spinney.errors import WireError
+from spinney.groups.group import Group, GroupReceiver, Sent
+from spinney.mcftp.blocks import BlockBuffer
+from spinney.mcftp.layout import SENDERS, SYMBOL_BYTES
+from spinney.mcftp.needs import Needs, backoff_s
+from spinney.mcftp.packets import (
+    DATA,
+    HEADER,
+    HEADER_BYTES,
+    MARK,
+    MAX_LACKS,
+    MAX_RUNS,
+    NEED,
+    Mark,
+    Need,
+    decode_mark,
+    decode_need,
+    encode_need,
+    order_of,
+    prefix_of,
+)
+from spinney.mcftp.planning import Order
+from spinney.mcftp.stream import Stream
+from spinney.net.host import Address
+
+if TYPE_CHECKING:
+    from spinney.mcftp.receiving import Receiving
+
+MAX_ADDRESSES = 4
+"""Addresses that one stream's data is taken from: its sender's interfaces."""
+FADE = 0.7
+"""Of what was measured before, in an average."""
+LEAST_SENT = 50
+"""Datagrams between two marks, below which a loss is no measure."""
+
+
+class Following(GroupReceiver):
+    """Hears one stream; asks for what is lacking.  `receiving` keeps the blocks."""
+
+    def __init__(self, receiving: Receiving, stream: Stream) -> None:
+        self.stream = stream
+        self.group: Group | None = None
+        self.order = Order(stream.blocks)
+        self.position = 0
+        """Blocks of the order that have gone by."""
+        self.heard = 0
+        """Datagrams of data of this stream."""
+        self.duplicates = 0
+        self.unwanted = 0
+        self.foreign = 0
+        self.malformed = 0
+        self.marks = 0
+        self.reports = 0
+        self.loss = 0.0
+        self.rate_bytes_per_s = 0.0
+        self.heard_at = receiving.host.time()
+        self.stalled = False
+        self.rejoined_at = 0.0
+        self.forsaken = False
+        self.needs = Needs(receiving.settings.hope_s, MAX_LACKS, MAX_RUNS)
+        self._receiving = receiving
+        self._host = receiving.host
+        self._settings = receiving.settings
+        self._layout = receiving.layout
+        self._prefix = prefix_of(DATA, stream.number, receiving.tag)
+        self._mark_prefix = prefix_of(MARK, stream.number, receiving.tag)
+        self._need_prefix = prefix_of(NEED, stream.number, receiving.tag)
+        self._addresses: dict[Address, int] = {}
+        """Where this stream's data comes from, with the number that blame goes by."""
+        self._confirmed: dict[Address, None] = {}
+        """Where its signed marks came from: once there is one, data comes from nowhere else."""
+        self._sender: Address | None = None
+        self._origin = 0
+        self._block = -1
+        self._buffer: BlockBuffer | None = None
+        self._mark: Mark | None = None
+        self._mark_at = 0.0
+        self._mark_heard = 0
+        self._measured = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        if not stream.blocks:
+            self.position = 0  # nothing in order: whatever is lacking may be asked for
+
+    # -- data ---------------------------------------------------------------------------
+
+    def group_received(self, batch: list[Sent]) -> None:
+        unpack, ours, full = HEADER.unpack_from, self._prefix, HEADER_BYTES + SYMBOL_BYTES
+        block, buffer, origin, sender = self._block, self._buffer, self._origin, self._sender
+        heard = 0
+        for data, address in batch:
+            try:
+                prefix, number, symbol = unpack(data)
+            except StructError:
+                self.malformed += 1
+                continue
+            if prefix != ours:
+                self._block, self._buffer = block, buffer
+                self._other(data, address)
+                block, buffer = self._block, self._buffer
+                continue
+            if address != sender:
+                if not self._comes_from(address):
+                    continue
+                sender, origin = self._sender, self._origin
+            heard += 1
+            if number != block:
+                block, buffer = number, self._turn(number)
+            if buffer is None:
+                self.unwanted += 1
+                continue
+            if symbol < buffer.count:
+                if buffer.seen[symbol]:
+                    self.duplicates += 1
+                    continue
+                if len(data) == full and symbol < buffer.count - 1:
+                    at = symbol * SYMBOL_BYTES
+                    buffer.data[at : at + SYMBOL_BYTES] = data[HEADER_BYTES:]
+                    buffer.seen[symbol] = 1
+                    buffer.missing -= 1
+                elif buffer.fits(symbol, len(data) - HEADER_BYTES):
+                    buffer.fill(symbol, data[HEADER_BYTES:])
+                else:
+                    self.malformed += 1
+                    continue
+                if origin:
+                    buffer.note_origin(symbol, origin)
+            else:
+                self._repair(buffer, symbol, data[HEADER_BYTES:])
+            if buffer.missing <= len(buffer.repairs) and self._receiving.progressed(buffer):
+                buffer = None
+        self._block, self._buffer = block, buffer
+        self._came(heard)
+
+    def group_burst(self, data: memoryview, segment_bytes: int, sender: Address) -> None:
+        full = HEADER_BYTES + SYMBOL_BYTES
+        whole = len(data) // full * full
+        if segment_bytes != full or not whole or bytes(data[:8]) != self._prefix:
+            super().group_burst(data, segment_bytes, sender)
+            return
+        if sender != self._sender and not self._comes_from(sender):
+            return
+        unpack, ours, origin = HEADER.unpack_from, self._prefix, self._origin
+        block, buffer = self._block, self._buffer
+        heard = 0
+        for start in range(0, whole, full):
+            prefix, number, symbol = unpack(data, start)
+            if prefix != ours:
+                self.foreign += 1
+                continue
+            heard += 1
+            if number != block:
+                block, buffer = number, self._turn(number)
+            if buffer is None:
+                self.unwanted += 1
+                continue
+            if symbol < buffer.count:
+                if buffer.seen[symbol]:
+                    self.duplicates += 1
+                    continue
+                if symbol == buffer.count - 1 and not buffer.fits(symbol, SYMBOL_BYTES):
+                    self.malformed += 1
+                    continue
+                at = symbol * SYMBOL_BYTES
+                buffer.data[at : at + SYMBOL_BYTES] = data[start + HEADER_BYTES : start + full]
+                buffer.seen[symbol] = 1
+                buffer.missing -= 1
+                if origin:
+                    buffer.note_origin(symbol, origin)
+            else:
+                self._repair(buffer, symbol, bytes(data[start + HEADER_BYTES : start + full]))
+            if buffer.missing <= len(buffer.repairs) and self._receiving.progressed(buffer):
+                buffer = None
+        self._block, self._buffer = block, buffer
+        self._came(heard)
+        if whole < len(data):
+            self.group_received([(bytes(data[whole:]), sender)])
+
+    def _came(self, datagrams: int) -> None:
+        if datagrams:
+            self.heard += datagrams
+            self._alive()
+
+    def _alive(self) -> None:
+        self.heard_at = self._host.time()
+        if self.stalled:
+            self.stalled = self.forsaken = False
+            self._receiving.resumed(self)
+
+    def forget_buffer(self) -> None:
+        """The block of the last datagram may have changed hands."""
+        self._block, self._buffer = -1, None
+
+    def _turn(self, block: int) -> BlockBuffer | None:
+        """Data of another block than the last: those before it in the order have ended."""
+        position = self.order.position(block)
+        if position is not None and position > self.position:
+            self.position = position
+            self.arm()
+        if block >= self._layout.block_count:
+            self.malformed += 1
+            return None
+        return self._receiving.buffer_for(block)
+
+    def _repair(self, buffer: BlockBuffer, number: int, body: bytes) -> None:
+        turn, share = divmod(number - buffer.count, SENDERS)
+        if share != self.stream.sender_number or len(body) != SYMBOL_BYTES:
+            self.malformed += 1
+            return
+        if not buffer.add_repair(number, body, self._origin):
+            self.duplicates += 1
+        if self.needs.repair_seen(buffer.block, turn):
+            self.arm()
+
+    # -- who speaks ---------------------------------------------------------------------
+
+    def _comes_from(self, address: Address) -> bool:
+        """Data from another address than the last: is it taken?"""
+        origin = self._addresses.get(address)
+        if origin is None:
+            known = not self._confirmed or address in self._confirmed
+            if not known or len(self._addresses) >= MAX_ADDRESSES:
+                self.foreign += 1
+                return False
+            origin = self._addresses[address] = self._receiving.origin_of(address)
+        if self._receiving.is_ignored(origin):
+            self.foreign += 1
+            return False
+        self._sender, self._origin = address, origin
+        return True
+
+    def takes_from(self, address: Address) -> bool:
+        return address in self._addresses
+
+    def _other(self, data: bytes, address: Address) -> None:
+        """No data of this stream."""
+        try:
+            if data.startswith(self._mark_prefix):
+                self._marked(data, address)
+            elif data.startswith(self._need_prefix):
+                need, _ = decode_need(data)
+                most = self._settings.hopeless_share * self._layout.source_symbols(0)
+                self.needs.overheard(need, self._host.time(), most)
+            else:
+                self.foreign += 1
+        except WireError:
+            self.malformed += 1
+
+    def _marked(self, data: bytes, address: Address) -> None:
+        mark, signed = decode_mark(data)
+        if signed.peer != self.stream.sender:
+            self.foreign += 1
+            return
+        if self._mark is not None and mark.sequence <= self._mark.sequence:
+            return  # an old one, perhaps played again by somebody else
+        if not signed.verified(self._receiving.keys):
+            self.malformed += 1
+            return
+        self.marks += 1
+        now = self._host.time()
+        if address not in self._confirmed and len(self._confirmed) < MAX_ADDRESSES:
+            self._confirmed[address] = None
+            for other in list(self._addresses):
+                if other not in self._confirmed:
+                    del self._addresses[other]
+            self._sender = None
+        self._measure(mark, now)
+        self._mark, self._mark_at, self._mark_heard = mark, now, self.heard
+        if mark.order == order_of(self.stream.blocks):
+            self.position = max(self.position, min(mark.position, self.order.count))
+        self.needs.marked(mark, now)
+        self._alive()
+        if self._receiving.keys.peer in mark.told:
+            self._receiving.dismissed(self)
+        self.arm()
+
+    def _measure(self, mark: Mark, now: float) -> None:
+        last = self._mark
+        if last is None or mark.sent - last.sent < LEAST_SENT or now <= self._mark_at:
+            return
+        got = self.heard - self._mark_heard
+        loss = max(0.0, 1.0 - got / (mark.sent - last.sent))
+        rate = got * SYMBOL_BYTES / (now - self._mark_at)
+        fade = FADE if self._measured else 0.0
+        self._measured = True
+        self.loss = fade * self.loss + (1 - fade) * loss
+        self.rate_bytes_per_s = fade * self.rate_bytes_per_s + (1 - fade) * rate
+
+    # -- asking -------------------------------------------------------------------------
+
+    @property
+    def receivers(self) -> int:
+        """How many the sender knows of."""
+        return self._mark.receivers if self._mark is not None else ALONE_AT_FIRST
+
+    @property
+    def round_trip_s(self) -> float:
+        return self._mark.round_trip_us / 1e6 if self._mark else self._settings.round_trip_s
+
+    def arm(self) -> None:
+        """Something may be lacking: looks after a while, drawn by chance."""
+        if self._timer is None and not self._closed:
+            most = self._settings.backoff * self.round_trip_s
+            delay = self._settings.settle_s + backoff_s(most, self.receivers, self._host.rng)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self.group is None or self._closed:
+            return
+        now = self._host.time()
+        lacking = self._receiving.lacking(self)
+        lacks, whole = self.needs.report(lacking, self._receiving.lacking_whole(self), now)
+        if (lacks or whole) and not self.stalled:
+            self.reports += 1
+            echo = 0
+            if self._mark is not None:
+                echo = max(0, self._mark.time_us + int((now - self._mark_at) * 1e6))
+            need = Need(
+                echo_us=echo,
+                loss_ppm=int(self.loss * 1e6),
+                rate_bytes_per_s=int(self.rate_bytes_per_s),
+                lacks=lacks,
+                whole=whole,
+            )
+            self.group.send(encode_need(self._need_prefix, need, self._receiving.keys))
+        if lacking or whole:
+            waits = [self.needs.waits_until(block, lack, now) for block, lack in lacking]
+            until = min((each for each in waits if each), default=now + self._settings.hope_s)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.001, until - now), self._again)
+
+    def _again(self) -> None:
+        self._timer = None
+        self.arm()
+
+    # -- life ---------------------------------------------------------------------------
+
+    def changed(self, stream: Stream) -> None:
+        """The same stream, with other blocks or another rate."""
+        if stream.blocks != self.stream.blocks:
+            self.order, self.position = Order(stream.blocks), 0
+            self.forget_buffer()
+        self.stream = stream
+
+    def close(self) -> None:
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.group is not None:
+            self.group.close()
+
+
+ALONE_AT_FIRST = 32
+"""Before the first mark: as if there were so many receivers."""

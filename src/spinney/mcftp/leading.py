@@ -1,0 +1,213 @@
+"""`Leading`: a node while it leads: speaks for a `Leader`, reserves and releases addresses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from spinney.errors import WireError
+from spinney.mcftp import codec
+from spinney.mcftp import messages as m
+from spinney.mcftp.directory import group_key
+from spinney.mcftp.leader import Leader
+from spinney.mcftp.stream import Stream
+from spinney.mcftp.view import McftpEvent, ReceiverView
+from spinney.trust.seal import SealingKeys
+
+if TYPE_CHECKING:
+    from spinney.mcftp.node import McftpNode
+
+TICK_S = 0.1
+"""How often a leader looks at how its streams are."""
+ADDRESS_TRIES = 4
+PROPOSAL_INTERVALS = 2.0
+"""A new electorate that its electors have not accepted in so many intervals is withdrawn."""
+
+
+class Leading:
+    """From election to abdication."""
+
+    def __init__(
+        self,
+        node: McftpNode,
+        now: float,
+        last: m.KeepAlive | None,
+        streams: Sequence[Stream],
+    ) -> None:
+        self._node = node
+        self._host = node.host
+        self._sealing = SealingKeys(self._host.entropy(32))
+        layout = node.layout
+        blocks = layout.block_count
+        mean_bytes = layout.size_bytes // blocks if blocks else 1
+        same = last is not None and last.reign == node.election.reign
+        self.leader = Leader(
+            node.keys.peer,
+            blocks,
+            mean_bytes,
+            node.settings,
+            now,
+            started=same and last is not None and last.started,
+        )
+        if same:
+            self.leader.inherit(streams, node.previous_leader, now)
+        self._begun_at = now - (last.age_ms / 1000 if same and last is not None else 0.0)
+        self._spoke_at = float("-inf")
+        self._speak_soon = True
+        self._told_serial = -1
+        self._proposed_at = now
+        self._reserving: asyncio.Task[None] | None = None
+        self._was_started = self.leader.started
+        self._was_enough = False
+        self.mute = False
+        """We have handed over: another keep-alive would take it back."""
+        self.next_at = now
+
+    def close(self) -> None:
+        """Another one leads, or nobody: the addresses stay reserved until they run out."""
+        if self._reserving is not None:
+            self._reserving.cancel()
+
+    # -- hearing ------------------------------------------------------------------------
+
+    def heard(self, sender: bytes, said: m.Message, now: float) -> None:
+        """From a member, verified."""
+        leader = self.leader
+        if isinstance(said, m.SealedStatus):
+            if said.reign == self._node.election.reign:
+                try:
+                    plain = self._sealing.open(said.box, said.reign)
+                    leader.report(sender, codec.decode_status(plain), now)
+                except WireError:
+                    self._node.malformed += 1
+        elif isinstance(said, m.Hello):
+            self._speak_soon = True
+        elif isinstance(said, m.Sent):
+            leader.sent(sender, said, now)
+        elif isinstance(said, m.Leave):
+            leader.left(sender)
+
+    # -- acting -------------------------------------------------------------------------
+
+    def act(self, now: float) -> None:
+        """Does what is due and says what is new."""
+        self.next_at = now + TICK_S
+        if self.mute:
+            return
+        node, leader = self._node, self.leader
+        reporting = node.reporting
+        leader.report(node.keys.peer, reporting.status(0, 0), now)
+        own = leader.members.get(node.keys.peer)
+        assert own is not None
+        own.held = reporting.held
+        for said in reporting.sent():
+            leader.sent(node.keys.peer, said, now)
+        leader.tick(now)
+        self._reserve()
+        request = leader.request(
+            node.election.reign, node.election.leader_term, self._sealing.public, now
+        )
+        self._elect(now)
+        self._notice()
+        changed = leader.serial != self._told_serial
+        if node.election.rivals:
+            node.election.rivals = 0
+            self._speak_soon = True
+        interval = node.settings.keep_alive_s
+        least = node.settings.keep_alive_least_s
+        since = now - self._spoke_at
+        if changed or since >= interval or (self._speak_soon and since >= least):
+            self._speak(now)
+        if request is not None:
+            node.say(request)
+        soon = self._speak_soon and self._spoke_at + least
+        self.next_at = min(now + TICK_S, soon or now + TICK_S)
+
+    def _speak(self, now: float) -> None:
+        node, leader, election = self._node, self.leader, self._node.election
+        streams = leader.streams
+        pages = codec.pages(streams)
+        if leader.serial != self._told_serial:
+            node.apply(streams)
+        self._told_serial = leader.serial
+        self._spoke_at = now
+        self._speak_soon = False
+        for number, page in enumerate(pages):
+            node.say(
+                m.KeepAlive(
+                    reign=election.reign,
+                    term=election.leader_term,
+                    serial=leader.serial,
+                    page=number,
+                    pages=len(pages),
+                    interval_ms=max(10, round(node.settings.keep_alive_s * 1000)),
+                    age_ms=max(0, round((now - self._begun_at) * 1000)),
+                    members=len(leader.members),
+                    started=leader.started,
+                    sealing_key=self._sealing.public,
+                    electorate=election.electorate,
+                    proposed=election.proposed,
+                    streams=page,
+                )
+            )
+
+    def _elect(self, now: float) -> None:
+        """Keeps the electorate such as it ought to be."""
+        election = self._node.election
+        if election.proposed is None:
+            self._proposed_at = now
+            wanted = self.leader.electorate()
+            if set(wanted) != set(election.electorate.peers):
+                election.propose(wanted)
+                self._speak_soon = True
+        elif now - self._proposed_at > PROPOSAL_INTERVALS * self._node.settings.keep_alive_s:
+            election.withdraw()
+
+    def _notice(self) -> None:
+        node, leader = self._node, self.leader
+        if leader.started and not self._was_started:
+            self._was_started = True
+            node.tell(McftpEvent("started", mine=True))
+        enough = node.settings.until_complete
+        if enough and not self._was_enough and leader.members.complete() >= enough:
+            self._was_enough = True
+            node.enough.set()
+            node.tell(McftpEvent("complete", mine=True))
+
+    # -- addresses ----------------------------------------------------------------------
+
+    def _reserve(self) -> None:
+        leader = self.leader
+        while leader.freed:
+            self._node.reservations.drop_later(group_key(leader.freed.pop()))
+        if leader.addresses_wanted and (self._reserving is None or self._reserving.done()):
+            self._reserving = asyncio.get_running_loop().create_task(self._reserve_one())
+
+    async def _reserve_one(self) -> None:
+        """One more address for a stream, free by the directory."""
+        node = self._node
+        for _ in range(ADDRESS_TRIES):
+            address = node.groups.candidate(self._host.rng)
+            if await node.reservations.claim(group_key(address), node.file):
+                self.leader.spare.append(address)
+                node.wake()
+                return
+
+    # -- what is seen -------------------------------------------------------------------
+
+    def receivers(self) -> tuple[ReceiverView, ...]:
+        now, me = self._host.time(), self._node.keys.peer
+        return tuple(
+            ReceiverView(
+                member.peer.hex(),
+                member.have_blocks,
+                self.leader.blocks,
+                member.complete,
+                member.loss,
+                member.down_bytes_per_s,
+                now - member.heard_at,
+            )
+            for member in sorted(self.leader.members, key=lambda each: each.joined_at)
+            if member.receives and member.peer != me
+        )

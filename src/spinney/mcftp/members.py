@@ -1,0 +1,151 @@
+"""`Members`: what a leader knows of those in its group, by their status reports.  Pure, bounded."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from spinney.mcftp.messages import Status
+from spinney.mcftp.schedule import Holder
+
+
+@dataclass(slots=True)
+class Member:
+    """One peer.  `held`: its blocks as bits; `round`: the last status request it answered."""
+
+    peer: bytes
+    joined_at: float
+    heard_at: float
+    held: int = 0
+    complete: bool = False
+    have_blocks: int = 0
+    up_bytes_per_s: int = 0
+    down_bytes_per_s: int = 0
+    port: int = 0
+    uptime_s: int = 0
+    loss: float = 0.0
+    receives: bool = False
+    sends: bool = False
+    leads: bool = False
+    round: int = 0
+    reported_at: float = float("-inf")
+    sent_blocks: float = 0.0
+    """What it has sent in all, in blocks of the file."""
+
+
+def bits_from(status: Status) -> tuple[int, int]:
+    """(mask of the blocks that a status tells of, those that are held)."""
+    mask = ((1 << status.count) - 1) << status.first
+    raw = int.from_bytes(status.held, "big") >> (-status.count % 8)
+    held = int(f"{raw:0{status.count}b}"[::-1], 2) if status.count else 0
+    return mask, held << status.first
+
+
+def held_bytes(bits: int, first: int, count: int) -> bytes:
+    """`Status.held` for `count` blocks from `first` on."""
+    part = bits >> first & ((1 << count) - 1)
+    turned = int(f"{part:0{count}b}"[::-1], 2) if count else 0
+    return (turned << (-count % 8)).to_bytes(-(-count // 8), "big")
+
+
+class Members:
+    """At most `most`; when there are more, the one silent for longest makes room."""
+
+    def __init__(self, blocks: int, most: int) -> None:
+        self.blocks = blocks
+        self.most = most
+        self.all = (1 << blocks) - 1
+        self._rows: OrderedDict[bytes, Member] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._rows.values())
+
+    def get(self, peer: bytes) -> Member | None:
+        return self._rows.get(peer)
+
+    def heard(self, peer: bytes, now: float) -> Member:
+        """The member, new or known, that has just been heard."""
+        member = self._rows.get(peer)
+        if member is None:
+            member = self._rows[peer] = Member(peer, now, now)
+            if len(self._rows) > self.most:
+                self._rows.popitem(last=False)
+        member.heard_at = now
+        self._rows.move_to_end(peer)
+        return member
+
+    def report(self, peer: bytes, status: Status, now: float) -> Member:
+        """Takes in a status."""
+        member = self.heard(peer, now)
+        if status.complete:
+            member.held = self.all
+        else:
+            mask, held = bits_from(status)
+            member.held = (member.held & ~mask | held) & self.all
+        member.complete = status.complete
+        member.have_blocks = min(status.have_blocks, self.blocks)
+        member.up_bytes_per_s = status.up_bytes_per_s
+        member.down_bytes_per_s = status.down_bytes_per_s
+        member.port = status.port
+        member.uptime_s = status.uptime_s
+        member.loss = status.loss_permille / 1000
+        member.receives, member.sends, member.leads = status.receives, status.sends, status.leads
+        member.round = max(member.round, status.number)
+        member.reported_at = now
+        return member
+
+    def remove(self, peer: bytes) -> Member | None:
+        return self._rows.pop(peer, None)
+
+    def forget(self, now: float, silent_s: float) -> list[Member]:
+        """Drops who was not heard for so long."""
+        gone = [member for member in self._rows.values() if now - member.heard_at > silent_s]
+        for member in gone:
+            del self._rows[member.peer]
+        return gone
+
+    # -- what follows -------------------------------------------------------------------
+
+    @property
+    def receivers(self) -> list[Member]:
+        return [member for member in self._rows.values() if member.receives]
+
+    def joined(self) -> int:
+        """Receivers that are here, complete or not."""
+        return sum(1 for member in self._rows.values() if member.receives)
+
+    def complete(self) -> int:
+        return sum(1 for member in self._rows.values() if member.receives and member.complete)
+
+    def lacked(self) -> int:
+        """Blocks that some receiver lacks."""
+        bits = 0
+        for member in self._rows.values():
+            if member.receives and not member.complete:
+                bits |= self.all & ~member.held
+        return bits
+
+    def holders(self) -> list[Holder]:
+        """Who is willing to send, by id."""
+        return [
+            Holder(member.peer, member.held, member.up_bytes_per_s, member.sent_blocks)
+            for member in sorted(self._rows.values(), key=lambda each: each.peer)
+            if member.sends and member.held
+        ]
+
+    def ranked(self) -> list[Member]:
+        """Candidates for leader, the best first: who holds most, is here for longest (in steps
+        of a minute), has the fastest line."""
+        return sorted(
+            (member for member in self._rows.values() if member.leads),
+            key=lambda each: (
+                -each.have_blocks,
+                -(each.uptime_s // 60),
+                -each.up_bytes_per_s,
+                each.peer,
+            ),
+        )

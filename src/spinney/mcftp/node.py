@@ -1,0 +1,512 @@
+"""`McftpNode`: one peer in the file management group of one file.
+
+How a peer wires it (all on the event loop):
+
+    groups = IpGroups(host, interfaces=(), hops=1)
+    directory = LanDirectory(host, groups, lan_address(groups))     # one for all files
+    await directory.start()                                         # NetworkError: no multicast
+    leaderships = Leaderships(20)                                   # one for all files
+
+    node = McftpNode(host, transfer, groups, directory, Settings(...), data=DataSettings(...),
+                     leaderships=leaderships, on_event=listener)
+    await node.start()            NetworkError when groups cannot be joined at all
+    node.begin()                  sharer: start sending now, whoever has joined (a key press)
+    node.view()                   `View`: receivers, leader, streams, for the progress display
+    await node.enough.wait()      set when `until_complete` receivers have everything
+    await node.close()            polite: says that it goes, hands leadership over, gives leases
+                                  back
+
+`transfer` is a started `Transfer`; the node attaches to it as the way `multicast` while it
+follows streams, and offers what is verified, whoever brought it.  A downloader looks for the
+group and tries again with a back-off; a provider, also a partial one (a downloader becomes one
+with its first block), founds the group when there is none.
+
+`on_event` gets `McftpEvent`s: `leader` (who leads, and is it us), `group` (joined at which
+address), `started`, `warning` (one line for the user: multicast does not work here, streams have
+stopped, ...).  Several files on one peer are several nodes with one directory and one
+`Leaderships`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from spinney.content.transfer import Transfer
+from spinney.errors import NetworkError, StorageError, WireError
+from spinney.groups.group import Group, GroupReceiver, Groups, Sent
+from spinney.mcftp import ballots, codec
+from spinney.mcftp import messages as m
+from spinney.mcftp.datasettings import DATA_SETTINGS, DataSettings
+from spinney.mcftp.directory import GroupDirectory, file_key
+from spinney.mcftp.election import Election
+from spinney.mcftp.flows import Flows
+from spinney.mcftp.layout import BlockLayout
+from spinney.mcftp.leading import Leading
+from spinney.mcftp.packets import tag_of
+from spinney.mcftp.rate import Rate
+from spinney.mcftp.reporting import Reporting
+from spinney.mcftp.searching import Reservations, find_or_found
+from spinney.mcftp.settings import SETTINGS, Settings
+from spinney.mcftp.stream import Stream
+from spinney.mcftp.view import McftpEvent, StreamView, View
+from spinney.net.host import Host
+from spinney.trust.envelope import Envelope, Replays, file_tag, make, parse
+from spinney.trust.keys import Keys
+
+PAGES_KEPT = 4
+"""Schedules whose pages are being put together; a leader has one at a time."""
+LOST_INTERVALS = 4.0
+"""Without a leader for so long, the directory is asked again: the group may have moved."""
+HAND_OVER_S = 1.0
+"""How long a leader that leaves waits for its successor."""
+
+LIFE_BITS = 40
+"""Sequence numbers of one life: more envelopes than are sent in a thousand years."""
+
+Listener = Callable[[McftpEvent], None]
+
+
+class Leaderships:
+    """How many files one peer leads: shared by its nodes."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+
+    @property
+    def room(self) -> bool:
+        return self.held < self.most
+
+
+class McftpNode(GroupReceiver):
+    """See the module."""
+
+    def __init__(
+        self,
+        host: Host,
+        transfer: Transfer,
+        groups: Groups,
+        directory: GroupDirectory,
+        settings: Settings = SETTINGS,
+        *,
+        data: DataSettings = DATA_SETTINGS,
+        leaderships: Leaderships | None = None,
+        rate: Callable[[Stream], Rate] | None = None,
+        on_event: Listener | None = None,
+    ) -> None:
+        self.host = host
+        self.transfer = transfer
+        self.groups = groups
+        self.directory = directory
+        self.settings = settings
+        self.key = transfer.infohash
+        self.file = file_tag(self.key)
+        self.layout = BlockLayout(transfer.descriptor)
+        self.enough = asyncio.Event()
+        self.leaderships = leaderships or Leaderships(settings.leaderships)
+        self.group: Group | None = None
+        self.malformed = 0
+        self.keys: Keys
+        self.election: Election
+        self.flows: Flows
+        self.reporting: Reporting
+        self.leading: Leading | None = None
+        self._data = data
+        self._rate = rate
+        self._listener = on_event
+        self._sequence = 0
+        self._lives = 1
+        self._replays = Replays()
+        self.reservations = Reservations(host, directory, settings)
+        self._pages: dict[tuple[bytes, int, int], dict[int, m.KeepAlive]] = {}
+        self._told: tuple[bytes, int, int] = (b"", 0, -1)
+        self._streams: tuple[Stream, ...] = ()
+        self.previous_leader = b""
+        """Who led before the last change, perhaps us."""
+        self.last_keep_alive: m.KeepAlive | None = None
+        self._wake = asyncio.Event()
+        self._waiting: deque[m.Message] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._begin = False
+        self._looked_at = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
+        self._closed = False
+
+    # -- life ---------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begins to look for the group.  Raises nothing that a network can cause."""
+        seed, lives, votes = await self._restored()
+        self.keys = Keys(seed)
+        # What a peer says after a restart counts as later than all that it said before.
+        self._lives = lives + 1
+        self._sequence = self._lives << LIFE_BITS
+        self.election = Election(
+            self.keys.peer,
+            self.file,
+            self.host.rng,
+            interval_s=self.settings.keep_alive_s,
+            may_lead=False,
+        )
+        self.election.restore(votes)
+        self.reporting = Reporting(self)
+        self.flows = Flows(
+            self.host,
+            self.layout,
+            self.transfer,
+            self.groups,
+            self.keys,
+            self._data,
+            sends=self.settings.may_send,
+            receives=not self.settings.send_only,
+            rate=self._rate,
+            warn=lambda line: self.tell(McftpEvent("warning", line)),
+            changed=self.wake,
+        )
+        if votes:
+            await self._save()
+        self.transfer.on_complete(self._completed)
+        self._task = asyncio.get_running_loop().create_task(self._live(), name="MC-FTP")
+
+    async def _restored(self) -> ballots.Record:
+        if self.settings.state_folder is not None:
+            found = await self.host.work(ballots.load, self.host.storage, self._path)
+            if found is not None:
+                return found
+        return ballots.Record(self.host.entropy(32), 0, [])
+
+    @property
+    def _path(self) -> str:
+        return ballots.path_of(self.settings.state_folder or "", self.key)
+
+    async def close(self) -> None:
+        """Leaves politely: a leader hands over, streams end, addresses are given back."""
+        if self._closed or self._task is None:
+            return
+        if self.group is not None and self.election.reign:
+            await self._say_goodbye()
+        self._closed = True
+        self._task.cancel()
+        tasks = [self._task, *([self._looking] if self._looking else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._stop_leading()
+        await self.flows.close()
+        await self.reservations.close()
+        if self.group is not None:
+            self.group.close()
+            self.group = None
+        if self.settings.state_folder is not None:
+            await self.host.work(ballots.forget, self.host.storage, self._path)
+
+    async def _say_goodbye(self) -> None:
+        leading = self.leading
+        successor = leading.leader.successor() if leading is not None else None
+        if successor is not None and leading is not None:
+            leading.mute = True
+            self.say(m.HandOver(self.election.reign, self.election.leader_term, successor))
+            async with asyncio.timeout(HAND_OVER_S) as limit:
+                while self.leading is not None:
+                    await asyncio.sleep(0.05)
+                    if self.host.time() > (limit.when() or 0.0) - 0.1:
+                        break
+        self.say(m.Leave(self.election.reign))
+
+    def begin(self) -> None:
+        """Start sending now, whoever is here."""
+        self._begin = True
+        if self.leading is not None:
+            self.leading.leader.begin()
+        self.wake()
+
+    def wake(self) -> None:
+        """Something changed: what is due is computed anew."""
+        self._wake.set()
+
+    def tell(self, event: McftpEvent) -> None:
+        if self._listener is not None:
+            self._listener(event)
+
+    def _completed(self) -> None:
+        if not self._closed and self.group is not None:
+            self.reporting.soon()
+            self.wake()
+
+    # -- the life of a member -----------------------------------------------------------
+
+    async def _live(self) -> None:
+        while self.group is None:
+            address, founds = await find_or_found(self, self.reservations)
+            try:
+                await self._join(address)
+            except NetworkError as error:
+                self.flows.warn_once(f"multicast does not work here: {error}")
+                await asyncio.sleep(self.settings.find_again_s[-1])
+                continue
+            if founds and not self.election.reign:
+                self.election.found(self.host.entropy(m.REIGN_BYTES))
+        while True:
+            self._wake.clear()
+            now = self.host.time()
+            self._do(now)
+            await self._flush()
+            next_at = self._next_at()
+            try:
+                async with asyncio.timeout_at(None if next_at == float("inf") else next_at):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _join(self, address: bytes) -> None:
+        """Becomes a member of the group at an address, and of no other."""
+        old, self.group = self.group, None
+        if old is not None:
+            old.close()
+            self._stop_leading()
+            self.election.role = "follower"
+            self.election.reign = b""
+            self._told = (b"", 0, -1)
+            self.last_keep_alive = None
+            self.apply(())
+        self.group = await self.groups.join(address, self)
+        self.election.watch(self.host.time())
+        self.reporting.joined()
+        self.tell(McftpEvent("group", address.decode("ascii", "replace")))
+
+    def _do(self, now: float) -> None:
+        election = self.election
+        held = self.reporting.held_blocks > 0
+        room = self.leading is not None or self.leaderships.room
+        election.may_lead = self.settings.may_lead and held and room
+        if election.role == "leader" and self.leading is None:
+            self._start_leading(now)
+        if now >= election.next_at:
+            election.tick(now, self.host.entropy(m.REIGN_BYTES))
+            if election.role == "leader":
+                self._start_leading(now)
+        if self.leading is not None:
+            self.leading.act(now)
+        self.reporting.act(now)
+        if self.leading is None and now - election.heard_at > LOST_INTERVALS * election.interval_s:
+            self._look_again(now)
+        self._hold_up(now)
+
+    def _next_at(self) -> float:
+        election = self.election
+        rows = [election.next_at if election.may_lead else float("inf"), self.reporting.next_at()]
+        if self.leading is not None:
+            rows.append(self.leading.next_at)
+        else:
+            lost_at = election.heard_at + LOST_INTERVALS * election.interval_s
+            rows.append(max(lost_at, self._looked_at + self.settings.find_again_s[-1] / 2) + 0.01)
+        return max(min(rows), self.host.time() + 0.001)
+
+    # -- leading ------------------------------------------------------------------------
+
+    def _start_leading(self, now: float) -> None:
+        if self.leading is not None:
+            return
+        self.leaderships.held += 1
+        self.leading = Leading(self, now, self.last_keep_alive, self._streams)
+        if self._begin:
+            self.leading.leader.begin()
+        self.tell(McftpEvent("leader", self.keys.peer.hex(), mine=True))
+
+    def _stop_leading(self) -> None:
+        if self.leading is not None:
+            self.leading.close()
+            self.leading = None
+            self.leaderships.held -= 1
+
+    def _hold_up(self, now: float) -> None:
+        """Leader and electors keep the group's entry in the directory; a leader moves to where
+        the directory says that the group is."""
+        group = self.group
+        if group is None:
+            return
+        entry = self.election.role == "leader" or self.keys.peer in self.election.electorate.peers
+        if entry:
+            self.reservations.want(file_key(self.key), group.address, self._moved)
+
+    def _moved(self, address: bytes) -> None:
+        """Another group won the directory's entry."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._move(address))
+
+    def _look_again(self, now: float) -> None:
+        if now - self._looked_at < self.settings.find_again_s[-1] / 2:
+            return
+        self._looked_at = now
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._find_other())
+
+    async def _find_other(self) -> None:
+        entry = await self.directory.find(file_key(self.key))
+        if entry is not None:
+            await self._move(entry.value)
+
+    async def _move(self, address: bytes) -> None:
+        if self.group is None or address == self.group.address or not self.groups.valid(address):
+            return
+        await self.reservations.drop(file_key(self.key))
+        try:
+            await self._join(address)
+        except NetworkError as error:
+            self.flows.warn_once(f"the group has moved, and cannot be joined: {error}")
+            return
+        self.wake()
+
+    # -- speaking -----------------------------------------------------------------------
+
+    def say(self, message: m.Message) -> None:
+        """To the group, signed; what binds us is on disk before (`_flush`)."""
+        self._waiting.append(message)
+        if not self.election.unsaved:
+            self._send_waiting()
+        else:
+            self.wake()
+
+    def _send_waiting(self) -> None:
+        while self._waiting and self.group is not None:
+            self._sequence += 1
+            table = codec.encode(self._waiting.popleft())
+            self.group.send(make(self.keys, self.file, self._sequence, table))
+
+    async def _flush(self) -> None:
+        election = self.election
+        while election.outbox or election.unsaved:
+            said, election.outbox = election.outbox, []
+            if election.unsaved:
+                election.unsaved = False
+                await self._save()
+            self._waiting.extend(said)
+        self._send_waiting()
+
+    async def _save(self) -> None:
+        if self.settings.state_folder is None:
+            return
+        record = ballots.Record(self.keys.seed, self._lives, self.election.record())
+        try:
+            await self.host.work(ballots.save, self.host.storage, self._path, record)
+        except StorageError as error:
+            self.flows.warn_once(f"votes cannot be kept: {error}")
+
+    # -- hearing ------------------------------------------------------------------------
+
+    def group_received(self, batch: list[Sent]) -> None:
+        for data, _ in batch:
+            if self.leading is None and b"1:t6:status1:x" in data:
+                self.reporting.heard_report(self.host.time())
+                continue
+            try:
+                said = parse(data)
+                if said.file == self.file and said.public != self.keys.public:
+                    self._hear(said)
+            except WireError:
+                self.malformed += 1
+
+    def group_error(self, error: OSError) -> None: ...
+
+    def _hear(self, said: Envelope) -> None:
+        if not self._matters(codec.kind_of(said.message)):
+            return
+        message = codec.decode(said.message)
+        if not said.verified() or not self._replays.is_new(said.public, said.sequence):
+            return
+        now, sender = self.host.time(), said.peer_id
+        if isinstance(message, m.KeepAlive):
+            self._hear_keep_alive(sender, message, now)
+        elif isinstance(message, m.StatusRequest):
+            if sender == self.election.leader and message.reign == self.election.reign:
+                self.reporting.asked(message, now)
+        elif isinstance(message, m.Ballot | m.PreVote | m.Vote | m.HandOver | m.Accept):
+            self.election.heard(sender, message, now)
+        elif self.leading is not None:
+            self.leading.heard(sender, message, now)
+        self.wake()
+
+    def _matters(self, kind: bytes) -> bool:
+        """Most members can drop most messages before they check a signature."""
+        if kind in (b"hello", b"sent", b"accept", b"leave", b"status"):
+            return self.leading is not None
+        if kind in (b"prevote", b"vote"):
+            return self.keys.peer in self.election.electorate.peers
+        if kind == b"ballot":
+            return self.election.role in ("asking", "candidate")
+        return True
+
+    def _hear_keep_alive(self, sender: bytes, said: m.KeepAlive, now: float) -> None:
+        before = (self.election.reign, self.election.leader)
+        if not self.election.follows(sender, said, now):
+            return
+        if self.leading is not None:
+            self._stop_leading()
+        self.last_keep_alive = said
+        self.previous_leader = sender
+        if (said.reign, sender) != before:
+            self.tell(McftpEvent("leader", sender.hex()))
+            self.reporting.joined(said.members)
+        schedule = (said.reign, said.term, said.serial)
+        if schedule == self._told:
+            return
+        pages = self._pages.setdefault(schedule, {})
+        pages[said.page] = said
+        while len(self._pages) > PAGES_KEPT:
+            del self._pages[next(iter(self._pages))]
+        if len(pages) == said.pages:
+            del self._pages[schedule]
+            self._told = schedule
+            self.apply(codec.join([pages[page].streams for page in sorted(pages)]))
+
+    def apply(self, streams: tuple[Stream, ...]) -> None:
+        """A schedule, the leader's or our own, is put into work."""
+        self._streams = streams
+        self.flows.set(tag_of(self.key, self.election.reign), streams)
+        self.wake()
+
+    # -- what is seen -------------------------------------------------------------------
+
+    def view(self) -> View:
+        """How it stands."""
+        election, leader = self.election, self.leading.leader if self.leading else None
+        followed = self.flows.followed
+        return View(
+            group=self.group.address.decode("ascii", "replace") if self.group else "",
+            leader=election.leader.hex(),
+            leading=self.leading is not None,
+            reign=election.reign.hex(),
+            term=election.leader_term,
+            members=len(leader.members)
+            if leader
+            else (self.last_keep_alive.members if self.last_keep_alive else 0),
+            started=leader.started
+            if leader
+            else (self.last_keep_alive.started if self.last_keep_alive else False),
+            receivers=self.leading.receivers() if self.leading else (),
+            streams=tuple(
+                StreamView(
+                    stream.number,
+                    stream.address.decode("ascii", "replace"),
+                    stream.sender.hex(),
+                    stream.sender == self.keys.peer,
+                    stream.number in followed,
+                    stream.rate_bytes_per_s,
+                    self._position(stream.number),
+                    stream.block_count,
+                )
+                for stream in self._streams
+            ),
+            sent_bytes=self.flows.sent_bytes,
+            joined=leader.members.joined() if leader else 0,
+            complete=leader.members.complete() if leader else 0,
+        )
+
+    def _position(self, number: int) -> int:
+        sending = self.flows.sending.get(number)
+        if sending is not None:
+            return sending.progress.position
+        running = self.leading.leader.running.get(number) if self.leading else None
+        return running.position if running is not None else 0

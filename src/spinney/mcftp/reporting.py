@@ -1,0 +1,207 @@
+"""`Reporting`: what a member tells its leader: that it is here, what it holds, how far it sends."""
+
+from __future__ import annotations
+
+from collections import deque
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from spinney.errors import WireError
+from spinney.mcftp import codec
+from spinney.mcftp import messages as m
+from spinney.mcftp.members import held_bytes
+from spinney.trust.seal import seal
+
+if TYPE_CHECKING:
+    from spinney.mcftp.node import McftpNode
+
+JOIN_SPREAD_S = 0.05
+"""A newcomer reports at a random moment of so long, or later where many are heard."""
+SENT_EVERY_S = 0.5
+"""How often a sender says where it is."""
+SENT_LOOK_S = 0.1
+"""How often it looks whether all has gone by, which is told at once."""
+PAGES_MAX = 8
+"""Of one report: 32,768 blocks.  More are told by the reports that follow, in turn."""
+NEVER = float("inf")
+
+
+class Reporting:
+    """The reports of one node; `act` does what is due."""
+
+    def __init__(self, node: McftpNode) -> None:
+        self._node = node
+        self._host = node.host
+        self._hello_at = NEVER
+        self._report_at = NEVER
+        self._number = 0
+        self._page = 0
+        self._heard: deque[float] = deque(maxlen=node.settings.most_reports_heard)
+        self._unheld: list[int] = list(range(node.layout.block_count))
+        self._held = 0
+        self._counted = -1
+        self._started_at = self._host.time()
+        interested = node.settings.interested
+        self.receives = not node.transfer.complete if interested is None else interested
+        self._sent_at = 0.0
+        self._looked_at = 0.0
+        self._passed: dict[int, bytes] = {}
+
+    # -- what is held -------------------------------------------------------------------
+
+    @property
+    def held(self) -> int:
+        """The blocks that are here, as bits; blocks do not go away again."""
+        have, layout = self._node.transfer.have, self._node.layout
+        if have.count != self._counted:
+            self._counted = have.count
+            left = []
+            for block in self._unheld:
+                if all(piece in have for piece in layout.pieces_of(block)):
+                    self._held |= 1 << block
+                else:
+                    left.append(block)
+            self._unheld = left
+        return self._held
+
+    @property
+    def held_blocks(self) -> int:
+        self.held  # noqa: B018
+        return self._node.layout.block_count - len(self._unheld)
+
+    def status(self, first: int, count: int) -> m.Status:
+        """How it stands with us, with the blocks from `first` on."""
+        node, settings = self._node, self._node.settings
+        held = self.held
+        complete = not self._unheld
+        may_lead = settings.may_lead and (node.leading is not None or node.leaderships.room)
+        return m.Status(
+            number=self._number,
+            complete=complete,
+            have_blocks=self.held_blocks,
+            first=0 if complete else first,
+            count=0 if complete else count,
+            held=b"" if complete else held_bytes(held, first, count),
+            up_bytes_per_s=settings.up_bytes_per_s,
+            down_bytes_per_s=int(node.flows.rate_bytes_per_s()),
+            port=settings.swarm_port,
+            uptime_s=int(self._host.time() - self._started_at),
+            loss_permille=min(1_000, round(1000 * node.flows.loss())),
+            receives=self.receives,
+            sends=settings.may_send,
+            leads=may_lead and held > 0,
+        )
+
+    # -- when ---------------------------------------------------------------------------
+
+    def joined(self, members: int = 0) -> None:
+        """A new group or a new leader: we say hello, then report."""
+        now, rng = self._host.time(), self._host.rng
+        self._hello_at = now + rng.uniform(0.0, self._node.settings.hello_spread_s)
+        self._number = 0
+        if members:
+            self._hello_at = NEVER
+            spread = max(JOIN_SPREAD_S, members / self._node.settings.status_per_s)
+            self._report_at = now + rng.uniform(0.0, spread)
+
+    def soon(self) -> None:
+        """Something that the leader wants to know: we are complete."""
+        spread = JOIN_SPREAD_S
+        at = self._host.time() + self._host.rng.uniform(0.0, spread)
+        self._report_at = min(self._report_at, at)
+
+    def asked(self, said: m.StatusRequest, now: float) -> None:
+        """The leader's request: answered if we are in the slice, at a random moment."""
+        turn = int.from_bytes(sha256(said.reign + self._node.keys.peer).digest()[:4], "big")
+        if turn % said.slices == said.slice:
+            self._number = said.number
+            self._report_at = now + self._host.rng.uniform(0.0, said.window_ms / 1000)
+
+    def heard_report(self, now: float) -> None:
+        """Somebody else's: a thousand who join at once put theirs off."""
+        self._heard.append(now)
+
+    def next_at(self) -> float:
+        rows = [self._hello_at, self._report_at]
+        if self._node.flows.sending and self._node.leading is None:
+            rows.append(self._looked_at + SENT_LOOK_S)
+        return min(rows)
+
+    def act(self, now: float) -> None:
+        """Says what is due."""
+        node = self._node
+        if now >= self._hello_at:
+            self._hello_at = NEVER
+            if node.election.leader == b"":
+                node.say(m.Hello(node.settings.swarm_port))
+        if now >= self._report_at:
+            self._report_at = NEVER
+            if node.leading is None and node.last_keep_alive is not None:
+                self._report(now)
+        if node.flows.sending and node.leading is None and now >= self._looked_at + SENT_LOOK_S:
+            self._looked_at = now
+            self._tell_sent(now)
+
+    # -- saying it ----------------------------------------------------------------------
+
+    def _report(self, now: float) -> None:
+        heard = self._heard
+        if len(heard) == heard.maxlen and now - heard[0] < 1.0:
+            self._report_at = now + self._host.rng.uniform(0.5, 1.5)
+            return
+        blocks = self._node.layout.block_count
+        pages = max(1, -(-blocks // m.STATUS_BITS_MAX))
+        for _ in range(min(pages, PAGES_MAX)):
+            first = (self._page % pages) * m.STATUS_BITS_MAX
+            self._page += 1
+            status = self.status(first, min(m.STATUS_BITS_MAX, blocks - first))
+            self._say(status)
+            if status.complete:
+                break
+
+    def _say(self, status: m.Status) -> None:
+        node, leader = self._node, self._node.last_keep_alive
+        assert leader is not None
+        try:
+            box = seal(
+                leader.sealing_key,
+                codec.encode_status(status),
+                leader.reign,
+                self._host.entropy(32),
+            )
+        except WireError:
+            return  # a leader with a key that is none learns nothing
+        node.say(m.SealedStatus(leader.reign, box))
+
+    def sent(self) -> list[m.Sent]:
+        """Where our streams are."""
+        election = self._node.election
+        rows = []
+        for number, sending in self._node.flows.sending.items():
+            progress = sending.progress
+            rows.append(
+                m.Sent(
+                    election.reign,
+                    election.leader_term,
+                    number,
+                    min(progress.position, m.BLOCKS_MAX),
+                    sending.idle,
+                    progress.sent_bytes,
+                )
+            )
+        return rows
+
+    def _tell_sent(self, now: float) -> None:
+        rows = self.sent()
+        sending = self._node.flows.sending
+        passed = {
+            said.stream: sending[said.stream].stream.address
+            for said in rows
+            if said.position >= sending[said.stream].progress.blocks
+        }
+        news = passed != self._passed
+        self._passed = passed
+        if news or now - self._sent_at >= SENT_EVERY_S:
+            self._sent_at = now
+            for said in rows:
+                self._node.say(said)

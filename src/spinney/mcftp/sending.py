@@ -1,0 +1,330 @@
+"""`Sending`: the sender of one stream.
+
+How a node uses it (all on the event loop):
+
+    sending = Sending(host, layout, transfer, tag, stream, keys, settings, rate=None)
+    await sending.start(groups)      joins `stream.address`, begins; raises NetworkError
+    sending.reschedule(stream)       new blocks or a new rate, same number, address and sender
+    sending.dismiss(peer)            this receiver shall go to the swarm or to a slower group:
+                                     it is told by the marks, and its requests count no more
+    await sending.close()            stops; polite: a last mark goes out
+
+    sending.expect_receivers(count)  how many the leader knows of (the timers of reports)
+    sending.on_need(callback)        callback(peer: bytes, need: Need), after its check: the
+                                     leader learns losses, rates and what late ones lack
+    sending.progress                 `SendingProgress`: position, datagrams, bytes, repair, asked
+    sending.receivers                `[(peer id, Reporter)]`: loss, rate, heard_at, hopeless
+    sending.hopeless()               ids that want more than their share
+    sending.idle                     True when all that was asked for has been sent
+
+`keys` is a `packets.Keys`; `tag` is `packets.tag_of(infohash key, reign)`.  The rate is
+`stream.rate_bytes_per_s` unless a `Rate` is given.  Blocks that are not here (`transfer.have`)
+are passed over in the first pass: give a sender what it has.  Needs for any block that is here
+are served, also for those outside of `stream.blocks`: who takes over for a dead sender may have
+a stream without blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from spinney.coding.code import Code
+from spinney.coding.fountain import FOUNTAIN
+from spinney.content.source import TransferLike
+from spinney.errors import NetworkError, WireError
+from spinney.groups.group import Group, GroupReceiver, Groups, Sent
+from spinney.mcftp.datasettings import DATA_SETTINGS, DataSettings
+from spinney.mcftp.layout import BlockLayout
+from spinney.mcftp.marking import Marking
+from spinney.mcftp.pacing import Pacer
+from spinney.mcftp.packets import (
+    DATA,
+    HEADER,
+    HEADER_BYTES,
+    NEED,
+    Keys,
+    Need,
+    decode_need,
+    prefix_of,
+)
+from spinney.mcftp.planning import Burst, Plan
+from spinney.mcftp.rate import FixedRate, Rate
+from spinney.mcftp.reporters import Reporter
+from spinney.mcftp.stream import Stream
+from spinney.mcftp.supply import Supply
+from spinney.net.host import Buffer, Host
+
+LARGEST_BURST = 44
+"""Datagrams of our size that one call takes (65,507 bytes)."""
+BURST_S = 0.0005
+"""At high rates a burst is what goes in half a millisecond: fewer calls, and the queue of a
+switch that carries such rates holds it."""
+FULL_WAIT_S = 0.05
+"""How long the system's send buffer may stay full before we try again anyway."""
+MAX_DISMISSED = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class SendingProgress:
+    """Counts of one stream; bytes are payload of data, headers included."""
+
+    position: int
+    blocks: int
+    source_symbols: int
+    repair_symbols: int
+    sent_bytes: int
+    marks: int
+    needs: int
+    asked_again: int
+    missing_blocks: int
+    rate_bytes_per_s: float
+
+
+class Sending(GroupReceiver):
+    """See the module."""
+
+    def __init__(
+        self,
+        host: Host,
+        layout: BlockLayout,
+        transfer: TransferLike,
+        tag: bytes,
+        stream: Stream,
+        keys: Keys,
+        settings: DataSettings = DATA_SETTINGS,
+        *,
+        rate: Rate | None = None,
+        code: Code = FOUNTAIN,
+        first_turn: int = 0,
+    ) -> None:
+        self.stream = stream
+        self.needs = 0
+        self.sent_bytes = 0
+        self.missing_blocks = 0
+        self.foreign = 0
+        self.malformed = 0
+        self._host = host
+        self._layout = layout
+        self._keys = keys
+        self._settings = settings
+        self._tag = tag
+        self._given_rate = rate
+        self._rate: Rate = rate or FixedRate(stream.rate_bytes_per_s)
+        self._supply = Supply(layout, transfer, code, settings)
+        self._plan = Plan(layout, stream.blocks, stream.sender_number, settings,
+                          first_turn=first_turn)  # fmt: skip
+        self._prefix = prefix_of(DATA, stream.number, tag)
+        self._need_prefix = prefix_of(NEED, stream.number, tag)
+        self._marking = Marking(host, stream.number, tag, keys, settings, self._plan)
+        self._group: Group | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._listeners: list[Callable[[bytes, Need], None]] = []
+        self._dismissed: dict[bytes, None] = {}
+        self._checks = float(settings.needs_per_s)
+        self._checks_at = 0.0
+
+    # -- life ---------------------------------------------------------------------------
+
+    async def start(self, groups: Groups) -> None:
+        """Joins the group and begins to send.  Raises `NetworkError`."""
+        self._group = await groups.join(self.stream.address, self)
+        self._checks_at = self._host.time()
+        self._task = asyncio.get_running_loop().create_task(
+            self._run(self._group), name=f"sending {self.stream.number}"
+        )
+
+    async def close(self) -> None:
+        """Ends.  A last mark tells where."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._group is not None:
+            self._marking.send(self._group)
+            self._group.close()
+        await self._supply.close()
+
+    def reschedule(self, stream: Stream) -> None:
+        """What and how fast from now on; number, address and sender stay."""
+        assert (stream.number, stream.address) == (self.stream.number, self.stream.address)
+        if stream.blocks != self.stream.blocks:
+            self._plan.reorder(stream.blocks)
+        self.stream = stream
+        if self._given_rate is None:
+            self._rate = FixedRate(stream.rate_bytes_per_s)
+        self._wake.set()
+
+    # -- what is known ------------------------------------------------------------------
+
+    def on_need(self, callback: Callable[[bytes, Need], None]) -> None:
+        self._listeners.append(callback)
+
+    @property
+    def receivers(self) -> list[tuple[bytes, Reporter]]:
+        return self._plan.reporters.rows()
+
+    def expect_receivers(self, count: int) -> None:
+        """So many are in the group, as the leader knows: their timers follow from it."""
+        self._marking.expected = count
+
+    def hopeless(self) -> list[bytes]:
+        return self._plan.reporters.hopeless()
+
+    def dismiss(self, peer: bytes) -> None:
+        """This receiver is served no more here, and told so."""
+        self._dismissed[peer] = None
+        if len(self._dismissed) > MAX_DISMISSED:
+            del self._dismissed[next(iter(self._dismissed))]
+        self._marking.tell(peer)
+
+    @property
+    def idle(self) -> bool:
+        return self._plan.idle
+
+    @property
+    def progress(self) -> SendingProgress:
+        plan = self._plan
+        return SendingProgress(
+            position=plan.position,
+            blocks=plan.order.count,
+            source_symbols=plan.source_symbols,
+            repair_symbols=plan.repair_symbols,
+            sent_bytes=self.sent_bytes,
+            marks=self._marking.sequence,
+            needs=self.needs,
+            asked_again=plan.asked_again,
+            missing_blocks=self.missing_blocks,
+            rate_bytes_per_s=self._rate.bytes_per_s,
+        )
+
+    # -- hearing ------------------------------------------------------------------------
+
+    def group_received(self, batch: list[Sent]) -> None:
+        for data, _ in batch:
+            if data.startswith(self._need_prefix):
+                self._heard(data)
+            else:
+                self.foreign += 1
+
+    def _heard(self, data: bytes) -> None:
+        now = self._host.time()
+        most = float(self._settings.needs_per_s)
+        self._checks = min(most, self._checks + (now - self._checks_at) * most)
+        self._checks_at = now
+        if self._checks < 1.0:
+            return
+        self._checks -= 1.0
+        try:
+            need, signed = decode_need(data)
+        except WireError:
+            self.malformed += 1
+            return
+        if not signed.verified(self._keys):
+            self.malformed += 1
+            return
+        self.needs += 1
+        peer, plan = signed.peer, self._plan
+        loss = need.loss_ppm / 1e6
+        plan.reporters.heard(peer, loss, need.rate_bytes_per_s, plan.sent, now)
+        self._marking.echoed(need.echo_us, now)
+        if peer not in self._dismissed:
+            self._rate.heard(loss, now)
+            for lack in need.lacks:
+                plan.ask(lack, peer, now)
+            for first, count in need.whole:
+                plan.ask_whole(first, count)
+            self._marking.wanted = True
+            self._wake.set()
+        for callback in self._listeners:
+            callback(peer, need)
+
+    # -- sending ------------------------------------------------------------------------
+
+    async def _run(self, group: Group) -> None:
+        host, settings, marking = self._host, self._settings, self._marking
+        pacer = Pacer(
+            self._rate.bytes_per_s,
+            host.time(),
+            burst_bytes=settings.burst_datagrams * self._layout.symbol_bytes,
+            late_s=settings.late_s,
+            catch_up=settings.catch_up,
+        )
+        while True:
+            now = host.time()
+            if self._rate.bytes_per_s != pacer.rate_bytes_per_s:
+                pacer.set_rate(self._rate.bytes_per_s, now)
+            allowed = pacer.allowance(now)
+            while allowed > 0:
+                most = min(self._burst_datagrams(), max(1, allowed // self._layout.symbol_bytes))
+                burst = self._plan.next_burst(most, now)
+                if burst is None:
+                    break
+                size = await self._send(group, burst)
+                pacer.spent(size)
+                self._rate.sent(size, now)
+                allowed -= size
+            now = host.time()
+            if marking.due(now):
+                marking.send(group)
+            if self._plan.idle:
+                await self._rest(marking.delay_s(now))
+            else:
+                await asyncio.sleep(pacer.delay_s(now))
+
+    def _burst_datagrams(self) -> int:
+        fast = int(self._rate.bytes_per_s * BURST_S / self._layout.symbol_bytes)
+        return max(self._settings.burst_datagrams, min(LARGEST_BURST, fast))
+
+    async def _rest(self, seconds: float) -> None:
+        """Nothing to send: until somebody asks, or a mark is due."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(max(0.001, seconds)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _send(self, group: Group, burst: Burst) -> int:
+        """Sends the symbols of a burst; returns the bytes of payload."""
+        view = self._supply.held(burst.block)
+        if view is None:
+            view = await self._supply.get(burst.block)
+            if view is None:
+                self.missing_blocks += 1
+                return 0
+        self._supply.ahead(self._plan.upcoming(self._settings.read_ahead_blocks))
+        prefix, block, pack = self._prefix, burst.block, HEADER.pack
+        width = self._layout.symbol_bytes
+        buffers: list[Buffer] = []
+        size = 0
+        if burst.repair:
+            repair = self._supply.encoder(block, view).repair
+            for number in burst.numbers:
+                buffers += (pack(prefix, block, number), repair(number))
+            size = len(burst.numbers) * width
+        else:
+            for number in burst.numbers:
+                at = number * width
+                buffers += (pack(prefix, block, number), view[at : at + width])
+            size = len(burst.numbers) * width
+        await self._hand_over(group, buffers, width + HEADER_BYTES)
+        self.sent_bytes += size
+        return size
+
+    async def _hand_over(self, group: Group, buffers: list[Buffer], segment_bytes: int) -> None:
+        while buffers:
+            taken = group.send_burst(buffers, segment_bytes)
+            if 2 * taken >= len(buffers):
+                return
+            del buffers[: 2 * taken]
+            try:
+                async with asyncio.timeout(FULL_WAIT_S):
+                    await group.writable()
+                if not taken:  # writable, and yet no room (ENOBUFS): let the queue drain
+                    await asyncio.sleep(0.001)
+            except TimeoutError:
+                pass
+            except NetworkError:
+                return

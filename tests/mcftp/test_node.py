@@ -1,0 +1,228 @@
+"""One file to a whole LAN: joining, sending, late ones, partial ones, polite leaving."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from tests.mcftp.lans import ROUGH
+from tests.mcftp.peers import Room
+
+
+def test_a_sharer_and_three_that_get() -> None:
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        others = [await room.peer(number).start() for number in (1, 2, 3)]
+        await room.until(room.all_done, 20.0)
+        assert source.leads
+        assert all(len(peer.happened("leader")) == 1 for peer in others)
+        size = len(room.content.space)
+        assert source.node.flows.sent_bytes <= 1.01 * size
+        for peer in others:
+            assert peer.transfer.totals()["multicast"].duplicate == 0
+
+    with Room(1, 4) as room:
+        room.world.run(run())
+
+
+def test_whoever_comes_first() -> None:
+    """Those that get wait for the one that shares, and are told when it comes."""
+
+    async def run() -> None:
+        others = [await room.peer(number).start() for number in (1, 2, 3)]
+        await asyncio.sleep(20.0)
+        assert all(peer.happened("searching") for peer in others)
+        source = await room.peer(0).start(full=True)
+        assert await room.until(room.all_done, 10.0) < 5.5
+        assert source.node.flows.sent_bytes <= 1.01 * len(room.content.space)
+
+    with Room(2, 4) as room:
+        room.world.run(run())
+
+
+@pytest.mark.parametrize("loss", [0.01, 0.05, 0.2])
+def test_loss(loss: float) -> None:
+    """What is sent: the file and repair, once for all."""
+
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        for number in range(1, 6):
+            await room.peer(number).start()
+        await room.until(room.all_done, 30.0)
+        sent = source.node.flows.sent_bytes
+        assert sent <= (1.06 / (1 - loss) + 2.0 * loss) * len(room.content.space)
+
+    with Room(3, 6, link=replace(ROUGH, loss=loss)) as room:
+        room.world.run(run())
+
+
+def test_wait_for() -> None:
+    """Nothing is sent before so many have joined."""
+
+    async def run() -> None:
+        source = await room.peer(0, replace(room.settings, wait_for=3)).start(full=True)
+        for number in (1, 2):
+            await room.peer(number).start()
+        await asyncio.sleep(30.0)
+        assert source.node.flows.sent_bytes == 0
+        assert len(source.node.view().receivers) == 2
+        await room.peer(3).start()
+        await room.until(room.all_done, 10.0)
+
+    with Room(4, 4) as room:
+        room.world.run(run())
+
+
+def test_wait_for_is_ended_by_hand_and_by_time() -> None:
+    async def run() -> None:
+        settings = replace(room.settings, wait_for=3)
+        source = await room.peer(0, settings).start(full=True)
+        await room.peer(1).start()
+        await asyncio.sleep(10.0)
+        assert source.node.flows.sent_bytes == 0
+        source.node.begin()
+        await room.until(room.all_done, 5.0)
+
+    async def run_timed() -> None:
+        settings = replace(room.settings, wait_for=3, wait_at_most_s=20.0)
+        source = await room.peer(0, settings).start(full=True)
+        await room.peer(1).start()
+        await asyncio.sleep(18.0)
+        assert source.node.flows.sent_bytes == 0
+        await room.until(room.all_done, 10.0)
+
+    for scenario in (run, run_timed):
+        with Room(5, 2) as room:
+            room.world.run(scenario())
+
+
+def test_until_complete() -> None:
+    async def run() -> None:
+        settings = replace(room.settings, until_complete=2, interested=False)
+        source = await room.peer(0, settings).start(full=True)
+        await room.peer(1).start()
+        await asyncio.sleep(10.0)
+        assert room.all_done()
+        assert not source.node.enough.is_set()
+        await room.peer(2).start()
+        async with asyncio.timeout(10.0):
+            await source.node.enough.wait()
+        assert room.all_done()
+        assert source.happened("complete")
+
+    with Room(6, 3) as room:
+        room.world.run(run())
+
+
+def test_a_late_one_is_served_by_those_that_have_sent_less() -> None:
+    """The source sends little more than the file, all together the file and what was missed."""
+
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        others = [await room.peer(number).start() for number in (1, 2, 3)]
+        await asyncio.sleep(6.0)
+        late = await room.peer(4).start()
+        await room.until(room.all_done, 40.0)
+        size = len(room.content.space)
+        sent = [peer.node.flows.sent_bytes for peer in room.peers]
+        missed = size * 0.55  # it came at about the half
+        assert sent[0] <= 1.25 * size
+        assert sum(sent) <= 1.08 * (size + missed)
+        assert all(peer.transfer.totals()["multicast"].duplicate == 0 for peer in others)
+        assert late.transfer.complete
+        assert source.leads
+
+    with Room(7, 5, size=10_000_000) as room:
+        room.world.run(run())
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_partial_senders_send_each_block_once(count: int) -> None:
+    """At most 2 % of what a receiver gets is there already, and the senders complete each other."""
+
+    async def run() -> None:
+        pieces = room.content.descriptor.piece_count
+        for number in range(count):
+            part = [piece for piece in range(pieces) if (piece // 16 + number) % count < count / 2]
+            await room.peer(number).start(pieces=part)
+        await asyncio.sleep(1.0)
+        getters = [await room.peer(count + number).start() for number in range(2)]
+        await room.until(room.all_done, 40.0)
+        size = len(room.content.space)
+        for peer in room.peers:
+            assert peer.transfer.totals()["multicast"].duplicate <= 0.02 * size
+        sent = sum(peer.node.flows.sent_bytes for peer in room.peers)
+        assert sent <= 1.04 * size
+        assert sum(1 for peer in room.peers if peer.node.flows.sent_bytes) >= 2
+        assert not any(peer.node.flows.sent_bytes for peer in getters)
+
+    with Room(8, count + 2, size=16 << 20, rate_bytes_per_s=2_000_000) as room:
+        room.world.run(run())
+
+
+def test_a_receiver_with_most_of_it_joins_only_what_it_lacks() -> None:
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        pieces = room.content.descriptor.piece_count
+        almost = await room.peer(1).start(pieces=list(range(16, pieces)))
+        await room.until(room.all_done, 10.0)
+        assert source.node.flows.sent_bytes <= 1.1 * (1 << 20)
+        assert almost.transfer.totals()["multicast"].duplicate == 0
+
+    with Room(9, 2) as room:
+        room.world.run(run())
+
+
+def test_a_polite_leader_hands_over_at_once() -> None:
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        for number in (1, 2, 3):
+            await room.peer(number).start()
+        await room.until(room.all_done, 20.0)
+        await asyncio.sleep(4.0)
+        reign = source.node.election.reign
+        await source.close()
+        took = await room.until(lambda: room.leader is not None, 1.0)
+        assert took < 0.5
+        await asyncio.sleep(2.0)
+        leader = room.leader
+        assert leader is not None
+        assert leader.node.election.reign == reign
+        assert leader.node.election.leader_term == 2
+        assert len([peer for peer in room.peers if peer.leads]) == 1
+
+    with Room(10, 4) as room:
+        room.world.run(run())
+
+
+def test_a_polite_sender_is_replaced_at_once() -> None:
+    async def run() -> None:
+        full = [await room.peer(number).start(full=True) for number in (0, 1)]
+        await room.peer(2).start()
+        await asyncio.sleep(4.0)
+        sender = next(peer for peer in full if peer.node.flows.sending)
+        await sender.close()
+        await room.until(room.all_done, 16.0)
+
+    with Room(11, 3, size=10_000_000) as room:
+        room.world.run(run())
+
+
+def test_several_files_of_one_peer_up_to_a_bound() -> None:
+    """Leaderships beyond the bound are left to others."""
+
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        assert source.node.leaderships.most == 20
+        await room.until(lambda: source.leads, 5.0)
+        assert source.node.leaderships.held == 1
+        await source.close()
+        assert source.node.leaderships.held == 0
+        nobody = await room.peer(1, replace(room.settings, leaderships=0)).start(full=True)
+        await asyncio.sleep(30.0)
+        assert not nobody.leads
+
+    with Room(12, 2) as room:
+        room.world.run(run())

@@ -1,0 +1,53 @@
+"""The pacer: the rate is kept, bursts are small, what a stall missed is mostly forgotten."""
+
+from __future__ import annotations
+
+import pytest
+
+from spinney.mcftp.pacing import GRAIN_S, LONGEST_S, Pacer
+
+BURST = 16 * 1408
+
+
+def drive(pacer: Pacer, start: float, end: float, timer_s: float) -> tuple[int, float, int]:
+    """Sends bursts until `end` with timers of that grain: (bytes, time, largest volley)."""
+    now, sent, largest = start, 0, 0
+    while now < end:
+        volley = 0
+        while pacer.allowance(now) >= BURST:
+            pacer.spent(BURST)
+            volley += BURST
+        sent += volley
+        largest = max(largest, volley)
+        delay = pacer.delay_s(now)
+        assert delay > 0
+        now += max(timer_s, delay)
+    return sent, now, largest
+
+
+@pytest.mark.parametrize("rate", [1e5, 2e6, 23.75e6, 118e6])
+@pytest.mark.parametrize("timer_s", [0.0, 0.001, 0.002, 0.004])
+def test_the_rate_is_kept_with_timers_of_any_grain(rate: float, timer_s: float) -> None:
+    pacer = Pacer(rate, 0.0, burst_bytes=BURST, late_s=0.02, catch_up=2.0)
+    sent, now, largest = drive(pacer, 0.0, 3.0, timer_s)
+    assert sent <= rate * now + BURST
+    assert sent >= 0.98 * rate * now - 2 * BURST
+    assert largest <= max(BURST, 2.0 * rate * max(timer_s, GRAIN_S) + BURST)
+
+
+def test_what_a_stall_missed_is_made_up_in_part_and_not_at_once() -> None:
+    rate = 23.75e6
+    pacer = Pacer(rate, 0.0, burst_bytes=BURST, late_s=0.02, catch_up=2.0)
+    drive(pacer, 0.0, 1.0, 0.001)
+    sent, now, largest = drive(pacer, 2.0, 2.1, 0.001)
+    assert sent <= rate * (now - 2.0 + 0.02) + BURST
+    assert largest <= 2.0 * rate * LONGEST_S + BURST
+    assert largest < rate * 0.02
+
+
+def test_a_new_rate_counts_from_now_on() -> None:
+    pacer = Pacer(1e6, 0.0, burst_bytes=BURST, late_s=0.02, catch_up=2.0)
+    drive(pacer, 0.0, 1.0, 0.001)
+    pacer.set_rate(10e6, 1.0)
+    sent, _, _ = drive(pacer, 1.0, 2.0, 0.001)
+    assert 9.5e6 < sent < 10.5e6
