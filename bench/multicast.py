@@ -25,9 +25,9 @@ from rig.lan import missing_tools
 from rig.multicast_table import report
 from rig.race import FILE_NAME, Race, Source, sha256
 from sides.competitors import SIDES as OTHERS
-from sides.spinney_multicast import Spinney, SpinneySwarm
+from sides.spinney_multicast import SIDES as OURS
 
-SIDES = {Spinney.name: Spinney, SpinneySwarm.name: SpinneySwarm, **OTHERS}
+SIDES = {**OURS, **OTHERS}
 USUAL_SIDES = ("spinney", "uftp", "udpcast", "norm")
 PIECE_BYTES = 1 << 20
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from rig.race import Cell, Side, Source
+from rig.race import Side
 from rig.watch import Child
 
 UNLIMITED_BYTES_PER_S = 2_000_000_000
@@ -54,7 +54,7 @@ class Spinney(Side):
 
     def _hear_all(self, waiting: int) -> None:
         assert self.sender is not None
-        self.sender.hear("ready", 60)
+        self.version = str(self.sender.hear("ready", 60).get("version", ""))
         limit = time.monotonic() + 30
         while self._joined() < waiting:
             if time.monotonic() > limit or self.sender.exit_code is not None:
@@ -80,6 +80,27 @@ class Spinney(Side):
             child.stop(signal.SIGINT)
 
 
+class SpinneyLibrary(Spinney):
+    """The same peers without the command line."""
+
+    name = "spinney-library"
+
+    def receive(self, host: int) -> None:
+        os.environ["PYTHONPATH"] = str(SOURCE_FOLDER)
+        folder = str(self.copy(host).parent)
+        self.receivers[host] = self.python(
+            host, "mcftp_side.py", "receive", folder, str(self.source.torrent)
+        )
+
+    def wait_ready(self) -> None:
+        os.environ["PYTHONPATH"] = str(SOURCE_FOLDER)
+        self.sender = self.python(
+            0, "mcftp_side.py", "send", str(self.source.path.parent), str(self.source.torrent),
+            "--receivers", str(self.cell.receivers), *self.rate_words(),
+        )  # fmt: skip
+        self._hear_all(self.cell.receivers - bool(self.cell.late_s))
+
+
 class SpinneySwarm(Spinney):
     """The same with the swarm on."""
 
@@ -87,4 +108,4 @@ class SpinneySwarm(Spinney):
     only = "--json"
 
 
-__all__ = ["Cell", "Source", "Spinney", "SpinneySwarm"]
+SIDES = {side.name: side for side in (Spinney, SpinneyLibrary, SpinneySwarm)}
