@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -23,11 +24,11 @@ from loopback import make_torrent
 from rig.cells import ALL, USUAL, choose
 from rig.lan import missing_tools
 from rig.multicast_table import report
-from rig.race import FILE_NAME, Race, Source, sha256
+from rig.race import FILE_NAME, Race, Side, Source, sha256
 from sides.competitors import SIDES as OTHERS
 from sides.spinney_multicast import SIDES as OURS
 
-SIDES = {**OURS, **OTHERS}
+SIDES: dict[str, type[Side]] = {**OURS, **OTHERS}
 USUAL_SIDES = ("spinney", "uftp", "udpcast", "norm")
 PIECE_BYTES = 1 << 20
 
@@ -90,6 +91,8 @@ def main() -> None:
     if chosen.report:
         rows = [json.loads(line) for line in Path(chosen.report).read_text().splitlines()]
     else:
+        # A run that is ended from outside leaves no namespaces behind either.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         if missing := missing_tools():
             raise SystemExit(f"missing: {' '.join(missing)}")
         rows = run(chosen)

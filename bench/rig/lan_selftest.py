@@ -32,9 +32,7 @@ def _receivers(lan: Lan, hosts: list[int], group: str = GROUP) -> dict[int, Chil
     found = {}
     for host in hosts:
         command = [sys.executable, PROBE, "receive", group, str(PORT)]
-        child = lan.start(
-            host, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        child = lan.start(host, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         found[host] = Child(child)
     for child in found.values():
         child.hear("ready", 20)
@@ -64,7 +62,9 @@ def frames(lan: Lan, count: int = 500) -> dict[int, int]:
     return {host: after[host] - before[host] for host in (1, 2, 3)}
 
 
-def losses(lan: Lan, share: float, count: int = 20_000) -> tuple[dict[int, float], dict[str, float]]:
+def losses(
+    lan: Lan, share: float, count: int = 20_000
+) -> tuple[dict[int, float], dict[str, float]]:
     """What each of three hosts lost, and what each two of them lost both."""
     for host in (1, 2, 3):
         lan.loss(host, share)
@@ -96,7 +96,7 @@ def lasting(lan: Lan, seconds: float = LASTS_S, count: int = 500) -> dict[int, i
 
 def check_frames(lan: Lan) -> object:
     at = frames(lan)
-    assert at[1] >= 500 and at[2] >= 500, f"members did not get all frames: {at}"
+    assert min(at[1], at[2]) >= 500, f"members did not get all frames: {at}"
     assert at[3] < 50, f"a stranger got a group's frames: {at}"
     return at
 

@@ -265,7 +265,9 @@ class Race:
             "expected": self._expected,
             "sent": sent[0] / self.source.size,
             "all_sent": sum(sent) / self.source.size,
-            "received": max(b["rx_bytes"] - a["rx_bytes"] for a, b in zip(before, after, strict=True))
+            "received": max(
+                b["rx_bytes"] - a["rx_bytes"] for a, b in zip(before, after, strict=True)
+            )
             / self.source.size,
             "busy": machine.busy_share,
             "others_cores": machine.others_s / machine.seconds,

@@ -21,12 +21,16 @@ from typing import Any
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 CORES = os.cpu_count() or 1
 SAMPLE_S = 0.25
+_KERNEL_THREAD = 0x0020_0000
+"""The flag of the kernel's own threads: they work for whoever sends."""
 
 
-def _times(pid: int | str) -> tuple[float, float]:
+def _times(pid: int | str, *, kernel: bool = True) -> tuple[float, float]:
     """A process's processor seconds: its own, and those of the children that it waited for."""
     with contextlib.suppress(OSError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        if not kernel and int(fields[6]) & _KERNEL_THREAD:
+            return 0.0, 0.0
         own, waited = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
         return own / TICKS_PER_S, waited / TICKS_PER_S
     return 0.0, 0.0
@@ -157,14 +161,16 @@ class Machine:
 
     @staticmethod
     def _busy() -> float:
-        fields = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+        fields = [
+            int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        ]
         return (sum(fields[:8]) - fields[3] - fields[4]) / TICKS_PER_S
 
     def _theirs(self) -> float:
         """Processor seconds of all processes that are neither the race's nor this one."""
         ours = {str(child.pid) for child in self._children()} | {str(os.getpid())}
         names = [name for name in os.listdir("/proc") if name.isdigit() and name not in ours]
-        return sum(sum(_times(name)) for name in names)
+        return sum(sum(_times(name, kernel=False)) for name in names)
 
     def _sample(self) -> None:
         while not self._over.wait(SAMPLE_S):

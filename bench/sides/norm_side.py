@@ -16,8 +16,21 @@ import json
 import select
 import sys
 import time
-from ctypes import POINTER, Structure, byref, c_bool, c_char_p, c_double, c_int, c_long
-from ctypes import c_ubyte, c_uint, c_uint16, c_uint32, c_void_p
+from ctypes import (
+    POINTER,
+    Structure,
+    byref,
+    c_bool,
+    c_char_p,
+    c_double,
+    c_int,
+    c_long,
+    c_ubyte,
+    c_uint,
+    c_uint16,
+    c_uint32,
+    c_void_p,
+)
 from pathlib import Path
 
 GROUP, PORT = "239.192.77.7", 6003
@@ -129,9 +142,7 @@ def send(chosen: argparse.Namespace) -> None:
     norm.NormSetGrttEstimate(session, chosen.grtt)
     norm.NormSetGrttMax(session, chosen.grtt_max)
     norm.NormSetTxCacheBounds(session, 1 << 33, 1, 16)
-    norm.NormStartSender(
-        session, 1, BUFFER_BYTES, SEGMENT_BYTES, BLOCK_SEGMENTS, chosen.parity, 0
-    )
+    norm.NormStartSender(session, 1, BUFFER_BYTES, SEGMENT_BYTES, BLOCK_SEGMENTS, chosen.parity, 0)
     norm.NormSetAutoParity(session, chosen.auto)
     norm.NormSetTxSocketBuffer(session, SOCKET_BYTES)
     norm.NormSetRxSocketBuffer(session, SOCKET_BYTES)

@@ -1,7 +1,7 @@
 """A bare multicast probe for the laboratory's own test.
 
-    probe.py send GROUP PORT COUNT PER_S     numbered datagrams of 1000 bytes
-    probe.py receive GROUP PORT              {"ready"}; at a line on stdin: which numbers came
+probe.py send GROUP PORT COUNT PER_S     numbered datagrams of 1000 bytes
+probe.py receive GROUP PORT              {"ready"}; at a line on stdin: which numbers came
 """
 
 from __future__ import annotations

@@ -64,8 +64,7 @@ class Spinney(Side):
     def _joined(self) -> int:
         """The sender says with each receiver that joins how many are there."""
         assert self.sender is not None
-        found = [row for row in self.sender.rows("joined")]
-        return max((int(row["joined"]) for row in found), default=0)
+        return max((int(row["joined"]) for row in self.sender.rows("joined")), default=0)
 
     def send(self) -> None:
         assert self.sender is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.needs import require_program, require_root
+from needs import require_program, require_root
 
 SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "rig" / "lan_selftest.py"
 
