@@ -32,8 +32,9 @@ def _receivers(lan: Lan, hosts: list[int], group: str = GROUP) -> dict[int, Chil
     found = {}
     for host in hosts:
         command = [sys.executable, PROBE, "receive", group, str(PORT)]
-        child = lan.start(host, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        found[host] = Child(child)
+        found[host] = Child(
+            lan.start(host, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
     for child in found.values():
         child.hear("ready", 20)
     time.sleep(0.3)  # a join takes the switch up to 20 ms

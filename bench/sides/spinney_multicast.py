@@ -12,6 +12,8 @@ from rig.race import Side
 from rig.watch import Child
 
 UNLIMITED_BYTES_PER_S = 2_000_000_000
+SETTLE_S = 0.7
+"""Between the last one's joining and the key press: as long as the others are given."""
 SOURCE_FOLDER = Path(__file__).resolve().parents[2] / "src"
 
 
@@ -60,6 +62,7 @@ class Spinney(Side):
             if time.monotonic() > limit or self.sender.exit_code is not None:
                 raise RuntimeError(f"{self._joined()} of {waiting} receivers joined in 30 s")
             time.sleep(0.05)
+        time.sleep(SETTLE_S)
 
     def _joined(self) -> int:
         """The sender says with each receiver that joins how many are there."""

@@ -20,16 +20,15 @@ def sink(address: str) -> None:
     buffer = bytearray(1 << 20)
     peers: list[socket.socket] = []
     while True:
-        for readable in select.select([server, sys.stdin, *peers], [], [])[0]:
-            if readable is server:
-                peers.append(server.accept()[0])
-            elif readable is sys.stdin:
-                word = sys.stdin.readline().strip()
-                if not word:
-                    return
-                print(json.dumps({word: total}), flush=True)
-            else:
-                total += readable.recv_into(buffer)
+        ready, _, _ = select.select([server, sys.stdin, *peers], [], [])
+        if server in ready:
+            peers.append(server.accept()[0])
+        if sys.stdin in ready:
+            word = sys.stdin.readline().strip()
+            if not word:
+                return
+            print(json.dumps({word: total}), flush=True)
+        total += sum(peer.recv_into(buffer) for peer in peers if peer in ready)
 
 
 def main() -> None:
