@@ -14,6 +14,9 @@ from spinney.errors import UsageError
 FIRST_PORT, LAST_PORT = 6881, 6889
 """Tried in this order when no port is asked for; then any that the system gives."""
 
+SAFE_RATE_BYTES_PER_S = 5_000_000
+"""What multicast sends at first: safe on any LAN, Wi-Fi included; `--rate` says more."""
+
 RATE_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
 TorrentFormat = Literal["v1", "v2", "hybrid"]
@@ -25,6 +28,8 @@ class Settings:
 
     `port`: to listen on; None takes 6881 to 6889 or what is free, 0 what the system gives.
     `interface`: the name of an interface or one of its addresses; None is all of them.
+    `ttl`: how far multicast goes: 0 this machine, 1 (and None) this LAN, more as the network's
+    routers let it.  Loopback is used with 0 only.
     """
 
     port: int | None = None
@@ -32,6 +37,7 @@ class Settings:
     up_bytes_per_s: float | None = None
     down_bytes_per_s: float | None = None
     lan: bool = True
+    ttl: int | None = None
 
 
 class TransferOptions(TypedDict, total=False):
@@ -48,6 +54,14 @@ class TransferOptions(TypedDict, total=False):
     """Stop once this many times the content has been sent."""
     seed_time_s: float | None
     """Stop this long after the content is whole."""
+    multicast: bool
+    """False: by the swarm only.  True is the default, on a LAN and for what is not private."""
+    multicast_only: bool
+    """The data comes and goes by multicast only; of the swarm, no more than the description."""
+    group: str | None
+    """ADDRESS or ADDRESS:PORT of the file's management group; None: one that is free."""
+    rate_bytes_per_s: float | None
+    """Payload that all senders of the group together send, if this peer leads it."""
 
 
 class ShareOptions(TransferOptions, total=False):
@@ -62,7 +76,11 @@ class ShareOptions(TransferOptions, total=False):
     comment: str | None
     private: bool
     until_complete: int | None
-    """Stop once so many peers have everything."""
+    """Stop once so many peers have everything, however they got it."""
+    wait_for: int
+    """The group begins when so many receivers have joined, or at `Sharing.start_sending`."""
+    wait_at_most_s: float
+    """...or so long after it was founded."""
 
 
 class GetOptions(TransferOptions, total=False):
@@ -92,6 +110,14 @@ def parse_rate(text: str) -> float | None:
     if unit not in RATE_UNITS or not 0 <= value < 1e12:
         raise UsageError(f"{text!r} is no rate: say bytes a second, such as 500k or 2M")
     return value * RATE_UNITS[unit] or None
+
+
+def parse_speed(text: str) -> float:
+    """As `parse_rate`, but there is no "no limit": a rate to send at.  Raises `UsageError`."""
+    rate = parse_rate(text)
+    if rate is None or rate < 1:
+        raise UsageError(f"{text!r} is no rate to send at: say bytes a second, such as 20M")
+    return rate
 
 
 def parse_seconds(text: str) -> float:

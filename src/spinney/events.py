@@ -8,7 +8,7 @@ fields below.  Rates are bytes a second and count payload.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
 
@@ -36,16 +36,73 @@ class Event:
         row: dict[str, Any] = {"event": self.event}
         for item in fields(self):
             value = getattr(self, item.name)
-            if isinstance(value, Mapping):
-                value = {
-                    key: {"useful": way.useful, "duplicate": way.duplicate, "bad": way.bad}
-                    for key, way in value.items()
-                }
-            elif isinstance(value, tuple):
-                value = list(value)
+            value = _plain(value)
             if value is not None or item.name in self.always:
                 row[item.name] = value
         return row
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: rows are objects, what is not known in them stays away."""
+    if isinstance(value, Mapping):
+        return {key: _plain(row) for key, row in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(row) for row in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        rows = {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        return {name: row for name, row in rows.items() if row is not None}
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Multicast:
+    """How a transfer uses multicast: on which interfaces, how far (`ttl` hops), at which rate a
+    group that it leads begins.  `off`: why not, in words."""
+
+    interfaces: tuple[str, ...] = ()
+    ttl: int | None = None
+    rate_bytes_per_s: int | None = None
+    off: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """One receiver of a group, as its leader knows it.  `loss`: the share of what was sent."""
+
+    peer: str
+    have_bytes: int
+    complete: bool
+    loss: float
+    rate_bytes_per_s: int
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStream:
+    """One data group: who sends in it, how fast, how far (blocks)."""
+
+    address: str
+    sender: str
+    mine: bool
+    rate_bytes_per_s: int
+    position: int
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """The file's group as one member sees it.  `joined` and `complete` count receivers and are
+    known to the leader only; `leader` is empty while there is none."""
+
+    address: str
+    leader: str
+    leading: bool
+    members: int
+    started: bool
+    sent_bytes: int
+    streams: tuple[GroupStream, ...] = ()
+    joined: int | None = None
+    complete: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +117,16 @@ class Ready(Event):
     port: int | None = None
     announces: tuple[str, ...] = ()
     sha256: str | None = None
+    multicast: Multicast | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Event):
+    """The group that we lead begins to send; so many receivers have joined."""
+
+    event: ClassVar[str] = "started"
+    receivers: int
+    waited_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +145,9 @@ class Progress(Event):
     availability: float | None = None
     seconds_left: float | None = None
     state: str = "downloading"
+    group: GroupState | None = None
+    receivers: tuple[Receiver, ...] | None = None
+    """Of the group, if we lead it."""
 
 
 @dataclass(frozen=True, slots=True)

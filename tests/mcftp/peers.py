@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from tests.mcftp.lans import QUICK, Lan, directory
+from tests.mcftp.stage import transfer_on
+
 from content.moving import Content, MemorySink
 from spinney.content.transfer import Transfer
 from spinney.groups.ip import IpGroups
@@ -15,8 +18,6 @@ from spinney.mcftp.node import McftpNode
 from spinney.mcftp.settings import Settings
 from spinney.mcftp.view import McftpEvent
 from spinney.sim import SimHost
-from tests.mcftp.lans import QUICK, Lan, directory
-from tests.mcftp.stage import transfer_on
 
 RATE = 1_000_000
 

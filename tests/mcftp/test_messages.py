@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spinney.errors import WireError
-from spinney.mcftp import codec
+from spinney.mcftp import codec, neighbours
 from spinney.mcftp import messages as m
 from spinney.mcftp.stream import Stream
 from spinney.trust.envelope import DATAGRAM_BYTES_MAX, file_tag, make, parse
@@ -122,7 +122,8 @@ def test_the_fullest_page_fits() -> None:
             proposed=FULL,
             streams=page,
         )
-        assert len(make(KEYS, FILE, LARGE, codec.encode(said))) <= DATAGRAM_BYTES_MAX
+        table = {**codec.encode(said), neighbours.KEY: bytes(neighbours.ID_BYTES)}
+        assert len(make(KEYS, FILE, LARGE, table)) <= DATAGRAM_BYTES_MAX
 
 
 def test_pages_without_streams_and_without_blocks() -> None:

@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-
 from tests.mcftp.lans import ROUGH
 from tests.mcftp.peers import Room
 

@@ -13,7 +13,7 @@ from spinney.bittorrent.meter import Meter
 from spinney.bittorrent.requests import RequestQueue
 from spinney.content.pieces import Bitfield
 from spinney.errors import PeerError
-from spinney.net.address import format_address, is_loopback
+from spinney.net.address import format_address, is_local, is_loopback
 
 if TYPE_CHECKING:
     from spinney.content.transfer import Feed, TransferLike
@@ -36,6 +36,10 @@ class Downloader:
         host = connection.remote[0]
         self.peer_key = self.label if is_loopback(host) else host
         """Whom blame falls on.  Everybody on this machine has its loopback address."""
+        self.peer_id = b""
+        """As it said in its handshake."""
+        self.on_link = is_local(host)
+        """Is its address one of this machine or of a private network?"""
         self.feed: Feed | None = None
         self.queue = RequestQueue(now)
         self.meter = Meter(now, 10.0)

@@ -91,7 +91,8 @@ class Finishing:
         self._ban = ban
         self._over = over
         self._loop = asyncio.get_running_loop()
-        self._counted: dict[object, None] = {}
+        self._counted: dict[object, bytes] = {}
+        """With the peer id of each."""
         self._took_bytes: dict[object, int] = {}
         """By address, over connections that have ended."""
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -101,6 +102,11 @@ class Finishing:
     @property
     def count(self) -> int:
         return len(self._counted)
+
+    @property
+    def peer_ids(self) -> list[bytes]:
+        """Of those that are counted."""
+        return list(self._counted.values())
 
     def proving(self, peer: Peer) -> bool:
         """Is it still being asked?  Then its connection must stay."""
@@ -135,7 +141,7 @@ class Finishing:
             self._ban(peer, "claims to have what it has not")
             return
         if holds or self._fair(peer):
-            self._count(who(peer))
+            self._count(peer)
         if not peer.connection.closed:
             peer.connection.send(encode(NotInterested()))
             self._over(peer)
@@ -157,9 +163,10 @@ class Finishing:
         transfer = peer.uploader.transfer
         return transfer.descriptor.total_bytes if transfer is not None else 1 << 62
 
-    def _count(self, address: object) -> None:
+    def _count(self, peer: Peer) -> None:
+        address = who(peer)
         if len(self._counted) < KNOWN_KEPT:
-            self._counted[address] = None
+            self._counted[address] = peer.peer_id
 
     def left(self, peer: Peer) -> None:
         """The connection has ended: what it took stays with its address."""

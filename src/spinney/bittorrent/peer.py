@@ -97,6 +97,7 @@ class Peer:
         self.counted_out = False
         """It has left, and what it took is booked (`Finishing`)."""
         self.downloader = Downloader(connection, now, self._lied)
+        self.downloader.peer_id = self.peer_id
         self.uploader = Uploader(connection, swarm, now, self._refuse)
         self._swarm = swarm
         self._loop = asyncio.get_running_loop()

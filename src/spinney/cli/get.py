@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from spinney.cli.options import SECONDS, finding, networking, talking
+from spinney.cli.options import SECONDS, finding, multicasting, networking, talking
 
 
 @click.command(
@@ -26,6 +26,7 @@ from spinney.cli.options import SECONDS, finding, networking, talking
 )
 @finding
 @networking
+@multicasting
 @click.option(
     "--select",
     "--files",

@@ -41,6 +41,7 @@ class _Parsed(click.ParamType):  # type: ignore[type-arg]
 
 
 RATE = _Parsed("RATE", "parse_rate")
+SPEED = _Parsed("RATE", "parse_speed")
 SECONDS = _Parsed("SECONDS", "parse_seconds")
 SIZE = _Parsed("SIZE", "parse_size")
 PORT = click.IntRange(0, 65535)
@@ -75,6 +76,29 @@ def networking(function: F) -> F:
             click.option("--interface", metavar="NAME|ADDRESS", help="Use this interface only."),
             click.option("--up", type=RATE, help="Send at most this (500k, 2M: bytes a second)."),
             click.option("--down", type=RATE, help="Receive at most this."),
+        ],
+    )
+
+
+def multicasting(function: F) -> F:
+    """Whether and how multicast is used."""
+    return _apply(
+        function,
+        [
+            click.option("--no-multicast", is_flag=True, help="By the swarm only."),
+            click.option("--multicast-only", is_flag=True, help="No data by the swarm."),
+            click.option(
+                "--group", metavar="ADDRESS", help="Of the file's group, and not a free one."
+            ),
+            click.option(
+                "--rate", type=SPEED, help="Multicast this much, if we lead the group [5M]."
+            ),
+            click.option(
+                "--ttl",
+                type=click.IntRange(0, 255),
+                metavar="N",
+                help="Multicast goes so far: 0 this machine, 1 this LAN [1].",
+            ),
         ],
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from spinney.cli.options import SIZE, finding, networking, talking
+from spinney.cli.options import SECONDS, SIZE, finding, multicasting, networking, talking
 
 
 @click.command(
@@ -17,6 +17,7 @@ from spinney.cli.options import SIZE, finding, networking, talking
 @click.argument("path")
 @finding
 @networking
+@multicasting
 @click.option("--torrent", metavar="FILE", help="Serve PATH under this descriptor (checked first).")
 @click.option("--torrent-out", metavar="FILE", help="Write the descriptor here [NAME.torrent].")
 @click.option(
@@ -28,6 +29,13 @@ from spinney.cli.options import SIZE, finding, networking, talking
 @click.option(
     "--until-complete", type=click.IntRange(1), metavar="N", help="Stop at N whole copies."
 )
+@click.option(
+    "--wait-for",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Multicast when N receivers have joined, or at Enter.",
+)
+@click.option("--wait-at-most", type=SECONDS, help="... or after so long [no limit].")
 @talking
 def command(path: str, **options: Any) -> int:
     """Share the file or folder PATH, and print the link that fetches it."""
@@ -38,13 +46,19 @@ def share_path(path: str, options: dict[str, Any]) -> int:
     from spinney.cli.reporter import Reporter, make_reporter
     from spinney.cli.running import run_verb, set_up_logging
     from spinney.cli.wishes import settings, transfer_options
+    from spinney.errors import UsageError
 
+    if options["wait_for"] is None and options["wait_at_most"] is not None:
+        raise UsageError("--wait-at-most needs --wait-for N: nothing is waited for otherwise")
+    if options["wait_for"] is not None and options["no_multicast"]:
+        raise UsageError("--wait-for and --no-multicast exclude each other: a swarm never waits")
     set_up_logging(options["verbose"], options["log_file"])
     reporter = make_reporter(as_json=options["as_json"], quiet=options["quiet"])
     is_ready = False
 
     async def work(report: Reporter) -> int:
         nonlocal is_ready
+        from spinney.cli.keypress import at_a_line
         from spinney.peer import Peer
 
         async with Peer.live(settings(options)) as peer:
@@ -57,12 +71,15 @@ def share_path(path: str, options: dict[str, Any]) -> int:
                 comment=options["comment"],
                 private=options["private"],
                 until_complete=options["until_complete"],
+                wait_for=options["wait_for"] or 0,
+                wait_at_most_s=options["wait_at_most"] or float("inf"),
                 on_event=report.heard,
                 on_preparing=report.preparing,
                 **transfer_options(options),
             )
             is_ready = True
-            await sharing.wait()
+            with at_a_line(sharing.start_sending, wanted=options["wait_for"] is not None):
+                await sharing.wait()
         return 0
 
     return run_verb(work, reporter, ready=lambda: is_ready)

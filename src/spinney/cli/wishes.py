@@ -14,6 +14,7 @@ def settings(options: dict[str, Any]) -> Settings:
         up_bytes_per_s=options["up"],
         down_bytes_per_s=options["down"],
         lan=not options["no_lan"],
+        ttl=options["ttl"],
     )
 
 
@@ -24,4 +25,8 @@ def transfer_options(options: dict[str, Any]) -> TransferOptions:
         lan=not options["no_lan"],
         seed_ratio=options["seed_ratio"],
         seed_time_s=options["seed_time"],
+        multicast=not options["no_multicast"],
+        multicast_only=options["multicast_only"],
+        group=options["group"],
+        rate_bytes_per_s=options["rate"],
     )

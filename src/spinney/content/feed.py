@@ -112,7 +112,7 @@ class TransferFeed:
             return out
         if self._idle_at == transfer.changes and pieces is None:
             return out
-        if transfer.congested:
+        if transfer.congested or not transfer.allows_any(self):
             transfer.starve(self)
             return out
         left = limit_bytes

@@ -49,6 +49,10 @@ class Policy(Protocol):
 
     def may_request(self, source: Source, piece: int) -> bool: ...
 
+    def may_request_any(self, source: Source) -> bool:
+        """False if `may_request` is false for every piece that is wanted: a glance, so that a
+        source with nothing to do costs nothing."""
+
 
 class Feed(Protocol):
     """One source's place at a transfer.  All calls are synchronous, on the event loop.

@@ -81,6 +81,9 @@ class _Everything:
     def may_request(self, source: Source, piece: int) -> bool:
         return True
 
+    def may_request_any(self, source: Source) -> bool:
+        return True
+
 
 class Transfer:
     """See `TransferLike`.  Lives on one event loop: `start` first, `close` last."""
@@ -271,6 +274,9 @@ class Transfer:
 
     def allows(self, feed: TransferFeed, piece: int) -> bool:
         return self._free_policy or self._policy.may_request(feed.source, piece)
+
+    def allows_any(self, feed: TransferFeed) -> bool:
+        return self._free_policy or self._policy.may_request_any(feed.source)
 
     def starve(self, feed: TransferFeed) -> None:
         """The feed could take more: it is woken when something changes."""

@@ -42,6 +42,7 @@ class Flows:
         *,
         sends: bool,
         receives: bool,
+        most_bytes_per_s: float = float("inf"),
         rate: Callable[[Stream], Rate] | None,
         warn: Callable[[str], None],
         changed: Callable[[], None],
@@ -54,6 +55,8 @@ class Flows:
         self.settings = settings
         self.sends = sends
         self.receives = receives
+        self.most_bytes_per_s = most_bytes_per_s
+        """Streams that are faster together are not received: a group waits for nobody."""
         self.sending: dict[int, Sending] = {}
         self.receiving: Receiving | None = None
         self.followed: dict[int, Stream] = {}
@@ -174,6 +177,8 @@ class Flows:
         for number, stream in wanted.items():
             if self.followed.get(number) == stream or not receiving.useful(stream):
                 continue
+            if not self._fits(stream):
+                continue
             if self.host.time() - self._failed_at.get(number, float("-inf")) < RETRY_S:
                 continue
             try:
@@ -183,6 +188,16 @@ class Flows:
                 self.warn_once(f"cannot receive by multicast: {error}")
             else:
                 self.followed[number] = stream
+
+    def _fits(self, stream: Stream) -> bool:
+        """Is there room for it beside those that are followed?"""
+        others = sum(
+            each.rate_bytes_per_s for each in self.followed.values() if each.number != stream.number
+        )
+        if others + stream.rate_bytes_per_s <= self.most_bytes_per_s:
+            return True
+        self.warn_once("the group sends faster than --down allows: the swarm brings what it can")
+        return False
 
     def _drop(self, number: int) -> None:
         del self.followed[number]

@@ -66,6 +66,8 @@ class Following(GroupReceiver):
         self.stalled = False
         self.rejoined_at = 0.0
         self.forsaken = False
+        self.dismissed = False
+        """The sender says that we lack too much: fetch elsewhere."""
         self.needs = Needs(receiving.settings.hope_s, MAX_LACKS, MAX_RUNS)
         self._receiving = receiving
         self._host = receiving.host
@@ -279,7 +281,8 @@ class Following(GroupReceiver):
             self.position = max(self.position, min(mark.position, self.order.count))
         self.needs.marked(mark, now)
         self._alive()
-        if self._receiving.keys.peer in mark.told:
+        self.dismissed = self._receiving.keys.peer in mark.told
+        if self.dismissed:
             self._receiving.dismissed(self)
         self.arm()
 

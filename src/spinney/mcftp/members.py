@@ -57,6 +57,8 @@ class Members:
         self.most = most
         self.all = (1 << blocks) - 1
         self._rows: OrderedDict[bytes, Member] = OrderedDict()
+        self.finished: dict[bytes, None] = {}
+        """Receivers that were seen to have everything, those that have left too."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -94,6 +96,8 @@ class Members:
         member.uptime_s = status.uptime_s
         member.loss = status.loss_permille / 1000
         member.receives, member.sends, member.leads = status.receives, status.sends, status.leads
+        if member.receives and member.complete and len(self.finished) < self.most:
+            self.finished[peer] = None
         member.round = max(member.round, status.number)
         member.reported_at = now
         return member
@@ -119,7 +123,8 @@ class Members:
         return sum(1 for member in self._rows.values() if member.receives)
 
     def complete(self) -> int:
-        return sum(1 for member in self._rows.values() if member.receives and member.complete)
+        """Receivers that have got everything, each once, also those that have left."""
+        return len(self.finished)
 
     def lacked(self) -> int:
         """Blocks that some receiver lacks."""

@@ -44,6 +44,7 @@ from spinney.mcftp.election import Election
 from spinney.mcftp.flows import Flows
 from spinney.mcftp.layout import BlockLayout
 from spinney.mcftp.leading import Leading
+from spinney.mcftp.neighbours import KEY, Neighbours
 from spinney.mcftp.packets import tag_of
 from spinney.mcftp.rate import Rate
 from spinney.mcftp.reporting import Reporting
@@ -108,6 +109,7 @@ class McftpNode(GroupReceiver):
         self.leaderships = leaderships or Leaderships(settings.leaderships)
         self.group: Group | None = None
         self.malformed = 0
+        self.neighbours = Neighbours()
         self.keys: Keys
         self.election: Election
         self.flows: Flows
@@ -161,6 +163,7 @@ class McftpNode(GroupReceiver):
             self._data,
             sends=self.settings.may_send,
             receives=not self.settings.send_only,
+            most_bytes_per_s=self.settings.down_bytes_per_s or float("inf"),
             rate=self._rate,
             warn=lambda line: self.tell(McftpEvent("warning", line)),
             changed=self.wake,
@@ -186,6 +189,7 @@ class McftpNode(GroupReceiver):
         if self._closed or self._task is None:
             return
         if self.group is not None and self.election.reign:
+            await self.reporting.last()
             await self._say_goodbye()
         self._closed = True
         self._task.cancel()
@@ -373,6 +377,8 @@ class McftpNode(GroupReceiver):
         while self._waiting and self.group is not None:
             self._sequence += 1
             table = codec.encode(self._waiting.popleft())
+            if self.settings.swarm_id:
+                table[KEY] = self.settings.swarm_id
             self.group.send(make(self.keys, self.file, self._sequence, table))
 
     async def _flush(self) -> None:
@@ -400,10 +406,12 @@ class McftpNode(GroupReceiver):
         for data, _ in batch:
             if self.leading is None and b"1:t6:status1:x" in data:
                 self.reporting.heard_report(self.host.time())
+                self.neighbours.glance(data, self.file)
                 continue
             try:
                 said = parse(data)
                 if said.file == self.file and said.public != self.keys.public:
+                    self.neighbours.note(said)
                     self._hear(said)
             except WireError:
                 self.malformed += 1

@@ -225,6 +225,14 @@ class Receiving:
             for number, each in self._following.items()
         ]
 
+    def live(self) -> list[Stream]:
+        """The streams that come and bring what they carry."""
+        return [
+            each.stream
+            for each in self._following.values()
+            if each.group is not None and not each.stalled and not each.dismissed
+        ]
+
     def useful(self, stream: Stream) -> bool:
         """Does it carry a block that is wanted and not here?"""
         runs = stream.blocks or ((0, self.layout.block_count),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ SENT_LOOK_S = 0.1
 """How often it looks whether all has gone by, which is told at once."""
 PAGES_MAX = 8
 """Of one report: 32,768 blocks.  More are told by the reports that follow, in turn."""
+LAST_TIMES = 3
+LAST_PAUSE_S = 0.02
+"""The last report is told so often: nobody can ask for it again."""
 NEVER = float("inf")
 
 
@@ -158,6 +162,18 @@ class Reporting:
             self._say(status)
             if status.complete:
                 break
+
+    async def last(self) -> None:
+        """We leave, and have everything: said more than once, for one who counts would never
+        know otherwise."""
+        node = self._node
+        if node.leading is not None or not self.receives or node.last_keep_alive is None:
+            return
+        status = self.status(0, 0)
+        for number in range(LAST_TIMES if status.complete else 0):
+            if number:
+                await asyncio.sleep(LAST_PAUSE_S)
+            self._say(status)
 
     def _say(self, status: m.Status) -> None:
         node, leader = self._node, self._node.last_keep_alive

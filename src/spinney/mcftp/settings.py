@@ -60,9 +60,13 @@ class Settings:
     state_folder: str | None = None
     """Where votes are kept (None: a peer that restarts is another one, with other keys)."""
     swarm_port: int = 0
-    """Told in signed messages, so that members do not swarm among themselves over this link."""
+    swarm_id: bytes = b""
+    """Told in signed messages (of the swarm's peer id: `neighbours.short_id`), so that members do
+    not swarm among themselves over this link."""
     up_bytes_per_s: int = 0
     """What the line is known to give; 0: not known."""
+    down_bytes_per_s: int = 0
+    """Streams that come faster together are not followed; 0: no limit."""
     interested: bool | None = None
     """Counts as a receiver, for `wait_for`, `until_complete` and the display.  None: whoever
     lacked something when it began."""

@@ -15,7 +15,6 @@ from spinney.content.transfer import Transfer
 from spinney.errors import NoPeersError, NotFoundError, NotWritableError
 from spinney.events import Done, Ready
 from spinney.net.host import Address
-from spinney.net.limits import Bucket
 from spinney.peer.layering import complete_layers, keep_layers, lacks_layers
 from spinney.peer.moving import SwarmMoving
 from spinney.peer.opening import Opened
@@ -46,7 +45,7 @@ class Getting(SwarmMoving[Done]):
         on_preparing: Preparing | None,
         stream: Write | None,
     ) -> None:
-        super().__init__(peer, opened.transfer, str(opened.magnet))
+        super().__init__(peer, opened.transfer, str(opened.magnet), options)
         self._opened = opened
         self._wish = output
         self._options = options
@@ -81,7 +80,10 @@ class Getting(SwarmMoving[Done]):
 
     async def _run(self) -> Done:
         began = self._host.time()
-        await self._join(self._opened.private)
+        multicast = await self._plan_multicast(self._options, private=self._opened.private)
+        assert self._plan is not None
+        if self._descriptor is None or not self._plan.only or lacks_layers(self._descriptor):
+            await self._join(self._opened.private)
         told = self._peer.addresses()
         self._emit(
             Ready(
@@ -91,6 +93,7 @@ class Getting(SwarmMoving[Done]):
                 self.transfer,
                 address=told[0] if told else None,
                 port=self._peer.port,
+                multicast=multicast,
             )
         )
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
@@ -107,6 +110,7 @@ class Getting(SwarmMoving[Done]):
             descriptor,
             sink,
             settings=TransferSettings(in_order=self._options.get("sequential", False)),
+            policy=self._make_together(),
         )
         if len(self._selection) < len(descriptor.files):
             wanted = set(self._selection)
@@ -124,7 +128,7 @@ class Getting(SwarmMoving[Done]):
             await keep_layers(self._host, descriptor, sink)
         self._state = "downloading"
         self._attend(transfer)
-        self.require_swarm().begin(transfer, descriptor.info_bytes)
+        await self._begin_moving(transfer, descriptor)
         await self._until_ended()
         seconds = self._host.time() - began
         wish = SeedWish(self._options.get("seed_ratio"), self._options.get("seed_time_s"))
@@ -144,6 +148,31 @@ class Getting(SwarmMoving[Done]):
         await self._serve(wish, forever=False)
         return done
 
+    async def _begin_moving(self, transfer: Transfer, descriptor: Descriptor) -> None:
+        """From now on it is filled, by the group and the swarm."""
+        assert self._plan is not None
+        if self._together is not None:
+            from spinney.mcftp.neighbours import short_id
+            from spinney.mcftp.settings import Settings as GroupSettings
+
+            keeps = not transfer.sink.in_order
+            await self._begin_multicast(
+                transfer,
+                GroupSettings(
+                    may_send=keeps,
+                    may_lead=keeps,
+                    interested=True,
+                    swarm_port=0 if self._plan.only else self._peer.port,
+                    swarm_id=b"" if self._plan.only else short_id(self.require_swarm().peer_id),
+                ),
+            )
+        if self._plan.only:
+            if self._swarm is not None:  # it has brought the description
+                await self._swarm.close()
+                self._swarm = None
+        else:
+            self.require_swarm().begin(transfer, descriptor.info_bytes)
+
     async def _join(self, private: bool) -> None:
         sources: list[PeerSource] = await self._peer.sources(
             self._opened.magnet.swarm_hashes,
@@ -155,8 +184,8 @@ class Getting(SwarmMoving[Done]):
             self._opened.magnet.swarm_hashes,
             sources=sources,
             private=private,
-            up=Bucket(self._options.get("up_bytes_per_s")),
-            down=Bucket(self._options.get("down_bytes_per_s")),
+            up=self._up_bucket,
+            down=self._down_bucket,
         )
         if not private:
             self._swarm.found(self._opened.peers, "link")
@@ -176,6 +205,7 @@ class Getting(SwarmMoving[Done]):
         self._output = self._choose(descriptor)
         self._descriptor = descriptor
         if descriptor.private:  # now that it is known: its trackers only
+            await self._plan_multicast(self._options, private=True)
             await swarm.close()
             await self._join(True)
         return descriptor
@@ -209,8 +239,10 @@ class Getting(SwarmMoving[Done]):
             self._fail(NoPeersError(f"{message}; gave up as asked"))
 
     def _what_was_tried(self) -> str:
-        status = self.require_swarm().status()
         waited = round(self._host.time() - self._patience.since)
+        if self._swarm is None:
+            return self._what_the_group_said(waited)
+        status = self._swarm.status()
         if status.peers and self._transfer is not None:
             copies = self._transfer.availability()
             problem = f"nothing came for {waited} s from {status.peers} peers"
@@ -227,3 +259,16 @@ class Getting(SwarmMoving[Done]):
             tried.append(f"{given} given address{'' if given == 1 else 'es'}")
         listed = "; ".join(tried) if tried else "nothing (no tracker, no LAN, no address)"
         return f"{problem}. Tried: {listed}. Add --peer HOST:PORT or --tracker URL"
+
+    def _what_the_group_said(self, waited: int) -> str:
+        """With multicast only."""
+        view = self._together.view() if self._together is not None else None
+        if view is None or not view.group:
+            problem = f"no group of this file after {waited} s: does anybody share it on this LAN"
+        elif not view.leader:
+            problem = f"nobody leads the group after {waited} s: does anybody share it on this LAN"
+        elif not view.started:
+            return f"the group has waited for {waited} s for its sharer to begin"
+        else:
+            problem = f"nothing came by multicast for {waited} s: does the network carry it"
+        return f"{problem}? Without --multicast-only the swarm helps"

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from spinney import events
 from spinney.bittorrent.swarm import Swarm
+from spinney.config import TransferOptions
 from spinney.content.descriptor import Descriptor
 from spinney.content.transfer import Transfer
-from spinney.errors import SpinneyError, TransferError
+from spinney.errors import NetworkError, SpinneyError, TransferError
 from spinney.events import Progress
 from spinney.net.host import Address
+from spinney.net.limits import Bucket
+from spinney.peer.grouping import group_state, receivers_of
 from spinney.peer.handle import Moving
 from spinney.peer.stopping import SeedWish
 
 if TYPE_CHECKING:
+    from spinney.mcftp.settings import Settings as GroupSettings
+    from spinney.mcftp.view import McftpEvent
+    from spinney.peer.multicasting import Multicast, Plan
     from spinney.peer.peer import Peer
+    from spinney.peer.together import Together
+
+log = logging.getLogger("spinney.peer")
 
 PROGRESS_S = 0.5
 """How often progress is told; often enough for people, cheap for programs."""
@@ -28,8 +40,11 @@ R = TypeVar("R")
 class SwarmMoving(Moving[R]):
     """A transfer that a swarm moves."""
 
-    def __init__(self, peer: Peer, transfer: str, link: str) -> None:
+    def __init__(self, peer: Peer, transfer: str, link: str, options: TransferOptions) -> None:
         super().__init__(peer.host, transfer, link)
+        self._up_bucket = Bucket(options.get("up_bytes_per_s"))
+        self._down_bucket = Bucket(options.get("down_bytes_per_s"))
+        """Of this transfer alone, whatever moves it."""
         self._peer = peer
         self._swarm: Swarm | None = None
         self._transfer: Transfer | None = None
@@ -40,7 +55,10 @@ class SwarmMoving(Moving[R]):
         self._state = "starting"
         self._given: list[Address] = []
         self._ticker: asyncio.Task[None] | None = None
-        self._warnings_seen = 0
+        self._plan: Plan | None = None
+        self._multicast: Multicast | None = None
+        self._together: Together | None = None
+        self._joined_at = 0.0
 
     # -- progress
 
@@ -52,8 +70,11 @@ class SwarmMoving(Moving[R]):
         wanted_left = transfer.left_bytes if transfer is not None else None
         have = max(0, total - wanted_left) if total and wanted_left is not None else 0
         state = swarm.status() if swarm is not None else None
-        down = self._down.measure(now, state.downloaded_bytes if state else 0)
-        up = self._up.measure(now, state.uploaded_bytes if state else 0)
+        sources = transfer.totals() if transfer is not None else {}
+        came = sum(way.useful + way.duplicate for name, way in sources.items() if name != "swarm")
+        down = self._down.measure(now, came + (state.downloaded_bytes if state else 0))
+        up = self._up.measure(now, self.sent_bytes)
+        view = self._together.view() if self._together is not None else None
         return Progress(
             self._host.wall_time(),
             self.transfer,
@@ -62,12 +83,26 @@ class SwarmMoving(Moving[R]):
             down_bytes_per_s=round(down, 1),
             up_bytes_per_s=round(up, 1),
             peers=state.peers if state else 0,
-            sources=transfer.totals() if transfer is not None else {},
-            sent_bytes=state.uploaded_bytes if state else 0,
+            sources=sources,
+            sent_bytes=self.sent_bytes,
             availability=round(transfer.availability(), 3) if transfer is not None else None,
             seconds_left=round(wanted_left / down, 1) if wanted_left and down > 0 else None,
             state=self._state,
+            group=group_state(view) if view is not None else None,
+            receivers=receivers_of(view, descriptor) if view is not None and descriptor else None,
         )
+
+    @property
+    def sent_bytes(self) -> int:
+        """By all ways together."""
+        by_swarm = self._swarm.status().uploaded_bytes if self._swarm is not None else 0
+        return by_swarm + (self._together.sent_bytes if self._together is not None else 0)
+
+    @property
+    def complete_peers(self) -> int:
+        """Who has got everything, by the swarm or the group, each once."""
+        counted = self._swarm.finishing.peer_ids if self._swarm is not None else []
+        return len(counted) if self._together is None else self._together.finished(counted)
 
     def _wanted_bytes(self, descriptor: Descriptor) -> int:
         return descriptor.total_bytes
@@ -92,6 +127,63 @@ class SwarmMoving(Moving[R]):
         if self._swarm is not None:
             for message in self._swarm.status().warnings:
                 self._warn("tracker" if "tracker" in message else "peer", message)
+
+    # -- multicast
+
+    async def _plan_multicast(self, options: TransferOptions, *, private: bool) -> events.Multicast:
+        """Whether and how; for people.  Raises `UsageError`, and `NetworkError` where it was
+        asked for and cannot be."""
+        from spinney.peer.multicasting import plan_for
+
+        plan = plan_for(self._peer.settings, options, self._host.interfaces(), private=private)
+        self._plan, self._multicast = plan, None
+        if not plan.on:
+            return events.Multicast(off=plan.off or None)
+        try:
+            multicast = await self._peer.multicast(plan.group)
+            multicast.directory_with(plan.group)
+            self._multicast = multicast
+        except NetworkError as error:
+            if plan.asked:
+                raise
+            self._plan = replace(plan, on=False)
+            return events.Multicast(off=f"{error}: the swarm only")
+        return events.Multicast(multicast.interfaces, multicast.groups.hops, plan.rate_bytes_per_s)
+
+    def _make_together(self) -> Together | None:
+        """The policy of a transfer that uses multicast."""
+        if self._multicast is None:
+            return None
+        from spinney.peer.together import Together
+
+        up, down = self._peer.limits(self._up_bucket, self._down_bucket)
+        self._together = Together(self._host, up, down)
+        return self._together
+
+    async def _begin_multicast(self, transfer: Transfer, settings: GroupSettings) -> None:
+        if self._together is None:
+            return
+        assert self._plan is not None
+        assert self._multicast is not None
+        self._joined_at = self._host.time()
+        await self._together.start(
+            transfer, self._multicast, self._plan, settings, self._group_event
+        )
+
+    def _group_event(self, event: McftpEvent) -> None:
+        log.info("multicast: %s %s", event.what, event.detail)
+        if event.what == "warning":
+            self._warn("multicast", event.detail)
+        elif event.what == "started" and self._together is not None:
+            view = self._together.view()
+            self._emit(
+                events.Started(
+                    self._host.wall_time(),
+                    self.transfer,
+                    view.joined if view is not None else 0,
+                    round(self._host.time() - self._joined_at, 3),
+                )
+            )
 
     # -- life
 
@@ -118,18 +210,16 @@ class SwarmMoving(Moving[R]):
         """Serves until the wish is fulfilled, the disk fails, or it is cancelled."""
         if wish.empty and not forever:
             return
-        assert self._swarm is not None
         assert self._descriptor is not None
         whole_at = self._host.time()
         while True:
             if self._failure is not None:
                 raise self._failure
-            status = self._swarm.status()
             if not wish.empty and wish.fulfilled(
-                sent_bytes=status.uploaded_bytes,
+                sent_bytes=self.sent_bytes,
                 total_bytes=self._descriptor.total_bytes,
                 since_s=self._host.time() - whole_at,
-                complete_peers=status.finished_peers,
+                complete_peers=self.complete_peers,
             ):
                 return
             try:
@@ -158,10 +248,10 @@ class SwarmMoving(Moving[R]):
             self._ticker.cancel()
         told, self._state = self._failed or self._state in ("starting", "done"), "stopped"
         try:
-            if self._swarm is not None:
-                if not told:
-                    self._tell_progress()
-                await self._swarm.close()
+            if not told and (self._swarm is not None or self._together is not None):
+                self._tell_progress()
+            parts = [part for part in (self._together, self._swarm) if part is not None]
+            await asyncio.gather(*(part.close() for part in parts))
         finally:
             self._peer.forget(self)
             if self._transfer is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from os import PathLike, fspath
 from types import TracebackType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from spinney.bittorrent.lan import LanDiscovery
 from spinney.bittorrent.node import BitTorrent
@@ -28,7 +28,7 @@ from spinney.events import Done, Listener
 from spinney.net.address import format_address
 from spinney.net.bound import BoundHost
 from spinney.net.host import Host
-from spinney.net.limits import Bucket
+from spinney.net.limits import Bucket, Limit
 from spinney.peer.getting import Getting
 from spinney.peer.local import given_or_live
 from spinney.peer.making import describe_for_sharing
@@ -37,6 +37,9 @@ from spinney.peer.opening import open_link
 from spinney.peer.reachable import listening_addresses, told_addresses
 from spinney.peer.sharing import Sharing
 from spinney.peer.sources import require_urls, resolve_peers, tiers_of
+
+if TYPE_CHECKING:
+    from spinney.peer.multicasting import Multicast
 
 Path = str | PathLike[str]
 Preparing = Callable[[int, int], None]
@@ -56,7 +59,10 @@ class Peer:
         self.host: Host = host
         self.settings = settings
         self._node: BitTorrent | None = None
+        self._up = Bucket(settings.up_bytes_per_s)
+        self._down = Bucket(settings.down_bytes_per_s)
         self._lan: LanDiscovery | None = None
+        self._multicast: dict[bool | None, Multicast | NetworkError] = {}
         self._listening: tuple[str, ...] = ()
         self._running: list[SwarmMoving[Any]] = []
         self._close_host: Callable[[], None] | None = None
@@ -98,8 +104,8 @@ class Peer:
                 addresses=self._listening,
                 upload_bytes_per_s=settings.up_bytes_per_s,
             ),
-            up=Bucket(settings.up_bytes_per_s),
-            down=Bucket(settings.down_bytes_per_s),
+            up=self._up,
+            down=self._down,
         )
         try:
             await node.start()
@@ -119,6 +125,10 @@ class Peer:
         if self._lan is not None:
             await self._lan.close()
             self._lan = None
+        for multicast in self._multicast.values():
+            if not isinstance(multicast, NetworkError):
+                await multicast.close()
+        self._multicast.clear()
         if self._node is not None:
             await self._node.close()
             self._node = None
@@ -253,6 +263,26 @@ class Peer:
                 TrackerSource(self.host, tiers, infohashes=infohashes, typed=typed, local=only)
             )
         return rows
+
+    def limits(self, up: Bucket, down: Bucket) -> tuple[Limit, Limit]:
+        """A transfer's own and the program's, for sending and for receiving."""
+        return Limit((self._up, up)), Limit((self._down, down))
+
+    async def multicast(self, group: str | None = None) -> Multicast:
+        """What its transfers share.  Raises `NetworkError`, always the same: no multicast here."""
+        from spinney.peer.multicasting import Multicast
+
+        six = None if group is None else group.count(":") > 1
+        found = self._multicast.get(six)
+        if found is None:
+            try:
+                found = await Multicast.open(self.host, self.settings, six=six)
+            except NetworkError as error:
+                found = error
+            self._multicast[six] = found
+        if isinstance(found, NetworkError):
+            raise found
+        return found
 
     async def _lan_discovery(self) -> LanDiscovery | None:
         if self._lan is None:

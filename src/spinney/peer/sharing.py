@@ -12,7 +12,6 @@ from spinney.content.magnet import Magnet
 from spinney.content.transfer import Transfer
 from spinney.events import Done, Ready
 from spinney.net.host import Address
-from spinney.net.limits import Bucket
 from spinney.peer.moving import SwarmMoving
 from spinney.peer.stopping import SeedWish
 
@@ -39,7 +38,7 @@ class Sharing(SwarmMoving[Done | None]):
     ) -> None:
         descriptor = transfer.descriptor
         magnet = Magnet.of(descriptor, () if descriptor.private else told)
-        super().__init__(peer, descriptor.infohash, str(magnet))
+        super().__init__(peer, descriptor.infohash, str(magnet), options)
         self.descriptor: Descriptor = descriptor
         self.torrent = torrent
         """Path of the `.torrent`."""
@@ -53,21 +52,9 @@ class Sharing(SwarmMoving[Done | None]):
     async def join(self) -> None:
         """Joins the swarm and says `Ready`; then runs on by itself."""
         descriptor, options = self.descriptor, self._options
-        assert self._transfer is not None
-        sources: list[PeerSource] = await self._peer.sources(
-            descriptor.swarm_hashes, descriptor.trackers, options, private=descriptor.private
-        )
-        self._swarm = self._peer.node.add(
-            descriptor.swarm_hashes,
-            transfer=self._transfer,
-            info_bytes=descriptor.info_bytes,
-            sources=sources,
-            private=descriptor.private,
-            up=Bucket(options.get("up_bytes_per_s")),
-            down=Bucket(options.get("down_bytes_per_s")),
-        )
-        self._swarm.finishing.wanted = options.get("until_complete") is not None
-        self._swarm.found(self._given, "user")
+        multicast = await self._plan_multicast(options, private=descriptor.private)
+        sources = await self._join_swarm(options)
+        await self._join_group(options)
         self._state = "sharing"
         address = self._told[0] if self._told else None
         self._emit(
@@ -81,9 +68,65 @@ class Sharing(SwarmMoving[Done | None]):
                 port=self._peer.port,
                 announces=self._announces(descriptor, sources),
                 sha256=self.sha256,
+                multicast=multicast,
             )
         )
         self.begin()
+
+    async def _join_swarm(self, options: ShareOptions) -> list[PeerSource]:
+        descriptor, transfer = self.descriptor, self._transfer
+        assert transfer is not None
+        assert self._plan is not None
+        self._make_together()
+        up, down = self._up_bucket, self._down_bucket
+        if self._plan.only:
+            # No data by the swarm; but who has a magnet link gets its description.
+            self._swarm = self._peer.node.add(
+                descriptor.swarm_hashes, private=descriptor.private, up=up, down=down
+            )
+            self._swarm.describing.take_info(descriptor.info_bytes)
+            self._swarm.describing.serve(descriptor)
+            return []
+        sources: list[PeerSource] = await self._peer.sources(
+            descriptor.swarm_hashes, descriptor.trackers, options, private=descriptor.private
+        )
+        self._swarm = self._peer.node.add(
+            descriptor.swarm_hashes,
+            transfer=transfer,
+            info_bytes=descriptor.info_bytes,
+            sources=sources,
+            private=descriptor.private,
+            up=up,
+            down=down,
+        )
+        self._swarm.finishing.wanted = options.get("until_complete") is not None
+        self._swarm.found(self._given, "user")
+        return sources
+
+    async def _join_group(self, options: ShareOptions) -> None:
+        if self._together is None:
+            return
+        from spinney.mcftp.neighbours import short_id
+        from spinney.mcftp.settings import Settings as GroupSettings
+
+        transfer = self._transfer
+        assert transfer is not None
+        await self._begin_multicast(
+            transfer,
+            GroupSettings(
+                wait_for=options.get("wait_for", 0),
+                wait_at_most_s=options.get("wait_at_most_s", float("inf")),
+                send_only=True,
+                interested=False,
+                swarm_port=self._peer.port,
+                swarm_id=short_id(self.require_swarm().peer_id),
+            ),
+        )
+
+    def start_sending(self) -> None:
+        """The group begins now, whoever has joined."""
+        if self._together is not None:
+            self._together.begin()
 
     def _announces(self, descriptor: Descriptor, sources: list[PeerSource]) -> tuple[str, ...]:
         lan = ["the LAN"] if any(source.name == "lan" for source in sources) else []

@@ -1,0 +1,281 @@
+"""`Together`: one transfer's part in its multicast group, beside its swarm.
+
+It is also the transfer's policy.  Members of one group do not also swarm among themselves over
+the same link for what its streams bring, or while its leader waits to begin: they state where
+they swarm in signed messages.  When the streams stop (their leases are given back), they may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from spinney.bittorrent.downloading import Downloader
+from spinney.content.pieces import Bitfield
+from spinney.content.source import Source
+from spinney.content.transfer import Transfer
+from spinney.mcftp.neighbours import short_id
+from spinney.mcftp.node import McftpNode
+from spinney.mcftp.rate import FixedRate, Rate
+from spinney.mcftp.settings import Settings
+from spinney.mcftp.stream import Stream
+from spinney.mcftp.view import McftpEvent, View
+from spinney.net.host import Host
+from spinney.net.limits import Limit
+
+if TYPE_CHECKING:
+    from spinney.peer.multicasting import Multicast, Plan
+
+LOOK_S = 0.1
+"""How often it is looked what the streams bring."""
+LOOKING_S = 2.0
+"""So long neighbours are not asked by the swarm while the group is looked for and joined: that
+takes 0.3 s if there is one, 0.8 s if there is none, and more on a busy machine."""
+BEGIN_S = 1.5
+"""From the leader's word that it begins to the first data."""
+FRESH_INTERVALS = 4.0
+"""A leader that is silent for longer says nothing about the swarm."""
+LEAST_MEMBERS = 3
+"""A sender and one receiver have nothing to gain from a group: they use both ways at once."""
+SHARE_OF_LIMIT = 0.9
+"""Of `--up` that multicast takes at most, so that the swarm does not stand still."""
+
+
+class BoundRate:
+    """A sender's rate within the limits that bind all ways of sending."""
+
+    def __init__(self, inner: Rate, limit: Limit, most: float, now: Callable[[], float]) -> None:
+        self._inner = inner
+        self._limit = limit
+        self._most = most
+        self._now = now
+
+    @property
+    def bytes_per_s(self) -> float:
+        return min(self._inner.bytes_per_s, self._most)
+
+    def heard(self, loss: float, now: float) -> None:
+        self._inner.heard(loss, now)
+
+    def sent(self, size_bytes: int, now: float) -> None:
+        """The swarm waits until this is paid."""
+        self._inner.sent(size_bytes, now)
+        self._limit.take(self._now(), size_bytes)
+
+
+class Together:
+    """Make it before the transfer, which it is handed to as its policy; then `start`."""
+
+    def __init__(self, host: Host, up: Limit, down: Limit) -> None:
+        self.node: McftpNode | None = None
+        self._host = host
+        self._up, self._down = up, down
+        self._paid = 0
+        self._transfer: Transfer | None = None
+        self._began = host.time()
+        self._started_at: float | None = None
+        self._closed: Bitfield | None = None
+        """Pieces that neighbours are not asked for."""
+        self._some_open = True
+        self._looking = False
+        self._carried: tuple[tuple[Stream, ...], Bitfield] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._on_event: Callable[[McftpEvent], None] | None = None
+
+    # -- life
+
+    async def start(
+        self,
+        transfer: Transfer,
+        multicast: Multicast,
+        plan: Plan,
+        settings: Settings,
+        on_event: Callable[[McftpEvent], None],
+    ) -> None:
+        """Joins, or goes on looking for the group; raises nothing that a network can cause."""
+        from dataclasses import replace
+
+        self._transfer = transfer
+        self._began = self._host.time()
+        most_up, most_down = _least(self._up), _least(self._down)
+        rate = plan.rate_bytes_per_s
+        if most_up is not None:
+            rate = max(1, min(rate, int(most_up * SHARE_OF_LIMIT)))
+        settings = replace(
+            settings,
+            rate_bytes_per_s=rate,
+            up_bytes_per_s=int(most_up or 0),
+            down_bytes_per_s=int(most_down or 0),
+        )
+        self.node = McftpNode(
+            self._host,
+            transfer,
+            multicast.groups,
+            multicast.directory_with(plan.group),
+            settings,
+            leaderships=multicast.leaderships,
+            rate=None if most_up is None else self._bound_rate,
+            on_event=self._heard,
+        )
+        self._on_event = on_event
+        self._looking = not transfer.complete
+        self._closed = None if transfer.complete else self._everything()
+        self._some_open = transfer.complete
+        await self.node.start()
+        self._task = asyncio.get_running_loop().create_task(self._look_forever(), name="together")
+
+    def _heard(self, event: McftpEvent) -> None:
+        if event.what == "searching":
+            self._looking = False  # there is none yet
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _bound_rate(self, stream: Stream) -> Rate:
+        most = (_least(self._up) or stream.rate_bytes_per_s) * SHARE_OF_LIMIT
+        return BoundRate(
+            FixedRate(stream.rate_bytes_per_s), self._up, max(1.0, most), self._host.time
+        )
+
+    async def close(self) -> None:
+        """Leaves politely; the swarm may do everything from now on."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self.node is not None:
+            await self.node.close()
+        self._open_all()
+
+    def begin(self) -> None:
+        """Start sending now, whoever is here."""
+        if self.node is not None:
+            self.node.begin()
+
+    # -- what is seen
+
+    def view(self) -> View | None:
+        return self.node.view() if self.node is not None else None
+
+    @property
+    def sent_bytes(self) -> int:
+        return self.node.flows.sent_bytes if self.node is not None else 0
+
+    def finished(self, peer_ids: list[bytes]) -> int:
+        """How many receivers have everything, each once, with those that the swarm has counted
+        (by their peer ids there)."""
+        node = self.node
+        if node is None or node.leading is None:
+            return len(peer_ids)
+        mine = list(node.leading.leader.members.finished)
+        seen = {node.neighbours.swarm_id_of(peer) for peer in mine}
+        return len(mine) + sum(1 for peer_id in peer_ids if short_id(peer_id) not in seen)
+
+    # -- the policy
+
+    def may_request(self, source: Source, piece: int) -> bool:
+        closed = self._closed
+        return closed is None or piece not in closed or not self._is_neighbour(source)
+
+    def may_request_any(self, source: Source) -> bool:
+        return self._closed is None or self._some_open or not self._is_neighbour(source)
+
+    def _is_neighbour(self, source: Source) -> bool:
+        if not isinstance(source, Downloader) or self.node is None:
+            return False
+        if self._looking:
+            return source.on_link
+        return short_id(source.peer_id) in self.node.neighbours
+
+    # -- looking
+
+    async def _look_forever(self) -> None:
+        while True:
+            self._look()
+            self._pay()
+            await asyncio.sleep(LOOK_S)
+
+    def _look(self) -> None:
+        transfer = self._transfer
+        assert transfer is not None
+        closed = None if transfer.complete else self._closed_now()
+        if closed is self._closed:
+            if closed is not None:
+                self._some_open = _beyond(transfer.needed, closed)
+            return
+        self._closed = closed
+        self._some_open = closed is None or _beyond(transfer.needed, closed)
+        transfer.changed()
+
+    def _open_all(self) -> None:
+        self._closed = None
+        if self._transfer is not None:
+            self._transfer.changed()
+
+    def _closed_now(self) -> Bitfield | None:
+        node, now = self.node, self._host.time()
+        assert node is not None
+        said = node.last_keep_alive
+        if said is not None or node.leading is not None or now >= self._began + LOOKING_S:
+            self._looking = False
+        if self._looking:
+            return self._everything()
+        fresh = now - node.election.heard_at < FRESH_INTERVALS * node.settings.keep_alive_s
+        if node.leading is not None:
+            members, started = len(node.leading.leader.members), node.leading.leader.started
+        elif said is not None and fresh:
+            members, started = said.members, said.started
+        else:
+            return None
+        if not started:
+            return self._everything() if node.leading is None else None
+        if self._started_at is None:
+            self._started_at = now
+        if members < LEAST_MEMBERS:
+            return None
+        receiving = node.flows.receiving
+        live = tuple(receiving.live()) if receiving is not None else ()
+        if not live and now < self._started_at + BEGIN_S:
+            return self._everything()
+        return self._carried_by(live) if live else None
+
+    def _everything(self) -> Bitfield:
+        return self._kept(())
+
+    def _carried_by(self, live: tuple[Stream, ...]) -> Bitfield:
+        return self._kept(live)
+
+    def _kept(self, live: tuple[Stream, ...]) -> Bitfield:
+        """The pieces of these streams (of none: all pieces); the same object for the same."""
+        assert self._transfer is not None
+        assert self.node is not None
+        if self._carried is not None and self._carried[0] == live:
+            return self._carried[1]
+        layout = self.node.layout
+        carried = Bitfield(self._transfer.needed.size, full=not live)
+        for stream in live:
+            runs = stream.blocks or ((0, layout.block_count),)
+            for first, count in runs:
+                for block in range(first, min(first + count, layout.block_count)):
+                    for piece in layout.pieces_of(block):
+                        carried.add(piece)
+        self._carried = live, carried
+        return carried
+
+    def _pay(self) -> None:
+        """What came by multicast counts against the limits of receiving, too."""
+        transfer = self._transfer
+        assert transfer is not None
+        tally = transfer.tally("multicast")
+        came = tally.useful + tally.duplicate + tally.bad
+        if came > self._paid:
+            self._down.take(self._host.time(), came - self._paid)
+            self._paid = came
+
+
+def _least(limit: Limit) -> float | None:
+    rows = [each.rate_bytes_per_s for each in limit.buckets if each.rate_bytes_per_s is not None]
+    return min(rows, default=None)
+
+
+def _beyond(needed: Bitfield, closed: Bitfield) -> bool:
+    return bool(needed.as_int() & ~closed.as_int())
