@@ -32,6 +32,7 @@ MARK = p.Mark(
 NEED = p.Need(
     echo_us=99,
     loss_ppm=50_000,
+    queue_us=700,
     rate_bytes_per_s=23_750_000,
     lacks=(p.Lack(3, 1, 40, 12), p.Lack(9, 0, 2**32 - 1, 0xFFFF)),
     whole=((5, 5),),
@@ -60,7 +61,7 @@ def test_the_largest_fit_a_control_datagram() -> None:
     )  # fmt: skip
     assert len(p.encode_mark(PREFIX, mark, KEYS)) <= p.MAX_CONTROL_BYTES
     lacks = tuple(p.Lack(2**32 - 1, 255, 2**32 - 1, 0xFFFF) for _ in range(p.MAX_LACKS))
-    need = p.Need(big, 1_000_000, big, lacks, runs)
+    need = p.Need(big, 1_000_000, 60_000_000, big, lacks, runs)
     assert len(p.encode_need(PREFIX, need, KEYS)) <= p.MAX_CONTROL_BYTES
 
 

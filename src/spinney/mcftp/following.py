@@ -39,6 +39,8 @@ MAX_ADDRESSES = 4
 """Addresses that one stream's data is taken from: its sender's interfaces."""
 FADE = 0.7
 """Of what was measured before, in an average."""
+DRIFT = 0.001
+"""By so much of the time the least delay rises: clocks drift, ways change."""
 LEAST_SENT = 50
 """Datagrams between two marks, below which a loss is no measure."""
 
@@ -79,7 +81,7 @@ class Following(GroupReceiver):
         self._addresses: dict[Address, int] = {}
         """Where this stream's data comes from, with the number that blame goes by."""
         self._confirmed: dict[Address, None] = {}
-        """Where its signed marks came from: once there is one, data comes from nowhere else."""
+        """Where its signed marks came from: data is taken from nowhere else."""
         self._sender: Address | None = None
         self._origin = 0
         self._block = -1
@@ -88,7 +90,12 @@ class Following(GroupReceiver):
         self._mark_at = 0.0
         self._mark_heard = 0
         self._measured = False
+        self.queue_s = 0.0
+        """By how much the last mark took longer than the quickest."""
+        self._least_taken: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        """Until when others' and our own reports are believed, if nothing is heard."""
         self._closed = False
         if not stream.blocks:
             self.position = 0  # nothing in order: whatever is lacking may be asked for
@@ -229,8 +236,7 @@ class Following(GroupReceiver):
         """Data from another address than the last: is it taken?"""
         origin = self._addresses.get(address)
         if origin is None:
-            known = not self._confirmed or address in self._confirmed
-            if not known or len(self._addresses) >= MAX_ADDRESSES:
+            if address not in self._confirmed:
                 self.foreign += 1
                 return False
             origin = self._addresses[address] = self._receiving.origin_of(address)
@@ -271,11 +277,13 @@ class Following(GroupReceiver):
         now = self._host.time()
         if address not in self._confirmed and len(self._confirmed) < MAX_ADDRESSES:
             self._confirmed[address] = None
-            for other in list(self._addresses):
-                if other not in self._confirmed:
-                    del self._addresses[other]
-            self._sender = None
         self._measure(mark, now)
+        taken = now - mark.time_us / 1e6  # by two clocks: only its growth means something
+        if self._least_taken is None or taken < self._least_taken:
+            self._least_taken = taken
+        else:
+            self._least_taken += min(taken - self._least_taken, DRIFT * (now - self._mark_at))
+        self.queue_s = min(60.0, taken - self._least_taken)
         self._mark, self._mark_at, self._mark_heard = mark, now, self.heard
         if mark.order == order_of(self.stream.blocks):
             self.position = max(self.position, min(mark.position, self.order.count))
@@ -311,6 +319,9 @@ class Following(GroupReceiver):
 
     def arm(self) -> None:
         """Something may be lacking: looks after a while, drawn by chance."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         if self._timer is None and not self._closed:
             most = self._settings.backoff * self.round_trip_s
             delay = self._settings.settle_s + backoff_s(most, self.receivers, self._host.rng)
@@ -321,8 +332,8 @@ class Following(GroupReceiver):
         if self.group is None or self._closed:
             return
         now = self._host.time()
-        lacking = self._receiving.lacking(self)
-        lacks, whole = self.needs.report(lacking, self._receiving.lacking_whole(self), now)
+        lacking = self._receiving.asking.begun(self)
+        lacks, whole = self.needs.report(lacking, self._receiving.asking.whole(self), now)
         if (lacks or whole) and not self.stalled:
             self.reports += 1
             echo = 0
@@ -331,6 +342,7 @@ class Following(GroupReceiver):
             need = Need(
                 echo_us=echo,
                 loss_ppm=int(self.loss * 1e6),
+                queue_us=int(self.queue_s * 1e6),
                 rate_bytes_per_s=int(self.rate_bytes_per_s),
                 lacks=lacks,
                 whole=whole,
@@ -340,11 +352,7 @@ class Following(GroupReceiver):
             waits = [self.needs.waits_until(block, lack, now) for block, lack in lacking]
             until = min((each for each in waits if each), default=now + self._settings.hope_s)
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(0.001, until - now), self._again)
-
-    def _again(self) -> None:
-        self._timer = None
-        self.arm()
+            self._patience = loop.call_later(max(0.001, until - now), self.arm)
 
     # -- life ---------------------------------------------------------------------------
 
@@ -360,6 +368,8 @@ class Following(GroupReceiver):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._patience is not None:
+            self._patience.cancel()
         if self.group is not None:
             self.group.close()
 

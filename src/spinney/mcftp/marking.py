@@ -23,7 +23,8 @@ MOST_ROUND_TRIP_S = 2.0
 FADE = 0.98
 """A greatest round trip is forgotten slowly (RFC 5401, 5.4: peaks count at once)."""
 FIRST_MARKS = 5
-"""After the end of the order so many marks follow quickly: one may be lost, and all wait."""
+"""At the beginning and after the end so many marks follow quickly: one may be lost, data is
+taken only from where a mark came, and at the end all wait."""
 
 
 class Marking:
@@ -49,7 +50,7 @@ class Marking:
         self._round_trip_s = settings.round_trip_s
         self._sent_at = -1.0
         self._busy_at = 0.0
-        self._quick = 0
+        self._quick = FIRST_MARKS
         self._was_idle = False
         self._told: deque[bytes] = deque(maxlen=4 * MAX_TOLD)
 

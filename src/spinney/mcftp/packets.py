@@ -112,12 +112,14 @@ class Need:
     """What one receiver lacks.
 
     `echo_us`: `time_us` of the last mark, plus how long ago it came.  `loss_ppm`: of the data of
-    this stream lately, in millionths.  `rate_bytes_per_s`: what came lately.  `whole`: runs of
+    this stream lately, in millionths.  `queue_us`: by how much the last mark took longer than the
+    quickest one.  `rate_bytes_per_s`: what came lately.  `whole`: runs of
     blocks of which nothing is here.
     """
 
     echo_us: int
     loss_ppm: int
+    queue_us: int
     rate_bytes_per_s: int
     lacks: tuple[Lack, ...] = ()
     whole: tuple[tuple[int, int], ...] = ()
@@ -194,6 +196,7 @@ def encode_need(prefix: bytes, need: Need, keys: Keys) -> bytes:
         b"i": keys.peer,
         b"k": keys.public,
         b"l": need.loss_ppm,
+        b"q": need.queue_us,
         b"r": need.rate_bytes_per_s,
         b"w": _packed_runs(need.whole),
     }
@@ -269,13 +272,14 @@ def decode_mark(data: Buffer) -> tuple[Mark, Signed]:
 
 def decode_need(data: Buffer) -> tuple[Need, Signed]:
     """Raises `WireError`.  The signature is not checked here."""
-    table, signed = _opened(data, NEED, b"beiklrw")
+    table, signed = _opened(data, NEED, b"beiklqrw")
     lacks = tuple(Lack(*row) for row in _unpacked(_LACK, table[b"b"], MAX_LACKS, "lacks"))
     if any(not each.symbols for each in lacks):
         raise WireError("a lack of nothing")
     need = Need(
         echo_us=_number(table, b"e"),
         loss_ppm=_number(table, b"l", 1_000_000),
+        queue_us=_number(table, b"q", 60_000_000),
         rate_bytes_per_s=_number(table, b"r"),
         lacks=lacks,
         whole=_runs(table[b"w"], "runs"),

@@ -1,10 +1,37 @@
-"""How fast a sender sends: a rate that was given, or one that is found.  Pure.  (RFC 6817 and PCC
-are the models in spirit: trials, not a formula of loss and round trip.)
+"""How fast a sender sends: a rate that was given, or one that is found.  Pure.
+
+Loss alone says little: radio and cheap cables lose at any rate, a full queue only beyond its
+own.  So a found rate climbs while the reported loss is what it was at lower rates and the queue
+on the way (the delay of marks beyond the least that was seen, as LEDBAT measures it, RFC 6817)
+stays short, and falls to what was delivered when either grows.  A queue that stays long after
+that is filled by somebody else: then the rate falls on to half of the way's capacity, so that a
+TCP flow gets the other half.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
+
+INTERVAL_S = 0.3
+"""Between two decisions: a mark, a report's timer and a round trip of a busy machine."""
+START_FACTOR = 2.0
+"""Growth of an interval until the first limit."""
+CLIMB, NEAR_CLIMB = 1.06, 1.015
+"""Growth of an interval after it: a fifth a second, a twentieth near the capacity."""
+LONG_QUEUE_S = 0.012
+EXCESS, EXCESS_FACTOR = 0.02, 1.5
+"""Loss is congestion when it is more than so many times the usual loss and so much."""
+BELOW = 0.95
+"""Of what was delivered: lets the queue drain."""
+YIELD = 0.75
+"""Fall of an interval while the queue stays long."""
+EASE = 0.85
+"""Of the capacity: below, there is no queue of ours."""
+SAME_LOSS = 0.8
+HALF = 0.5
+"""Of the capacity: nobody makes us go below by a long queue alone."""
+LARGEST_USUAL_LOSS = 0.25
+FADE = 0.7
 
 
 class Rate(Protocol):
@@ -14,8 +41,8 @@ class Rate(Protocol):
     def bytes_per_s(self) -> float:
         """Payload, headers excluded."""
 
-    def heard(self, loss: float, now: float) -> None:
-        """A receiver reported so much loss (0 to 1) of what was sent lately."""
+    def heard(self, loss: float, queue_s: float, now: float) -> None:
+        """A receiver reported so much loss (0 to 1) and delay of what was sent lately."""
 
     def sent(self, size_bytes: int, now: float) -> None:
         """So much was handed to the network."""
@@ -28,6 +55,94 @@ class FixedRate:
         assert bytes_per_s > 0
         self.bytes_per_s = float(bytes_per_s)
 
-    def heard(self, loss: float, now: float) -> None: ...
+    def heard(self, loss: float, queue_s: float, now: float) -> None: ...
 
     def sent(self, size_bytes: int, now: float) -> None: ...
+
+
+class FoundRate:
+    """A rate between `floor` and `ceiling`, from `start` on."""
+
+    def __init__(self, start: float = 2e6, *, floor: float = 1e5, ceiling: float = 118e6) -> None:
+        assert 0 < floor <= ceiling
+        self.bytes_per_s = min(max(start, floor), ceiling)
+        self.usual_loss = 0.0
+        self.capacity: float | None = None
+        """What the way carries, once a limit was met."""
+        self._floor = floor
+        self._ceiling = ceiling
+        self._decided_at: float | None = None
+        self._loss: float | None = None
+        self._queue_s = 0.0
+        self._deaf = False
+        self._fall_loss = 0.0
+        self._before: tuple[float | None, float] = (None, self.bytes_per_s)
+        """Capacity and rate before the fall, should it have been for nothing."""
+        self._congested = False
+
+    def heard(self, loss: float, queue_s: float, now: float) -> None:
+        self._loss = max(loss, self._loss or 0.0)
+        self._queue_s = queue_s
+
+    def sent(self, size_bytes: int, now: float) -> None:
+        if self._decided_at is None:
+            self._decided_at = now
+        elif now - self._decided_at >= INTERVAL_S:
+            self._decided_at = now
+            self._decide()
+            self._loss, self._queue_s = None, 0.0
+
+    def _decide(self) -> None:
+        if self._deaf:
+            self._deaf = False  # what is reported now was sent before the fall
+            return
+        loss = self._loss or 0.0
+        excess = loss - EXCESS_FACTOR * self.usual_loss - EXCESS
+        if excess > 0 or self._queue_s > LONG_QUEUE_S:
+            self._fall(loss, excess)
+            return
+        self._congested = False
+        self._learn(min(loss, LARGEST_USUAL_LOSS))
+        if self.capacity is None:
+            self._set(self.bytes_per_s * START_FACTOR)
+            return
+        self.capacity = max(self.capacity, self.bytes_per_s)
+        near = self.bytes_per_s > BELOW * BELOW * self.capacity
+        self._set(self.bytes_per_s * (NEAR_CLIMB if near else CLIMB))
+
+    def _learn(self, loss: float) -> None:
+        """The usual loss is what there is at rates that the way carries with ease."""
+        if loss < self.usual_loss or self.capacity is None or self._at_ease:
+            self.usual_loss = FADE * self.usual_loss + (1 - FADE) * loss
+
+    @property
+    def _at_ease(self) -> bool:
+        return self.capacity is not None and self.bytes_per_s < EASE * self.capacity
+
+    def _fall(self, loss: float, excess: float) -> None:
+        """A limit: first to what was delivered, then on while the queue stays long."""
+        same = SAME_LOSS * self._fall_loss < loss <= LARGEST_USUAL_LOSS
+        if excess > 0 and self._congested and same:
+            # Slower, and yet as much is lost: it is not the queue that loses it.
+            self.usual_loss = loss
+            self._congested = False
+            self.capacity, before = self._before
+            self._set(before)
+            return
+        self._fall_loss = loss
+        if not self._congested:
+            self._before = self.capacity, self.bytes_per_s
+        delivered = self.bytes_per_s * (1 - max(0.0, loss - self.usual_loss))
+        if self.capacity is None or not self._congested:
+            self.capacity = max(delivered, 0.8 * (self.capacity or 0.0))
+            self._set(BELOW * min(delivered, self.capacity))
+        elif excess > 0:
+            self.capacity = min(self.capacity, max(delivered, HALF * self.capacity))
+            self._set(min(YIELD * self.bytes_per_s, BELOW * delivered))
+        else:
+            self._set(max(YIELD * self.bytes_per_s, HALF * self.capacity))
+        self._congested = True
+        self._deaf = True
+
+    def _set(self, bytes_per_s: float) -> None:
+        self.bytes_per_s = min(max(bytes_per_s, self._floor), self._ceiling)

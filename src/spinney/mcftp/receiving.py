@@ -25,7 +25,6 @@ so may one take over from another that died.  All pieces go to `transfer` by one
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,14 +35,16 @@ from spinney.coding.fountain import FOUNTAIN
 from spinney.content.source import TransferLike
 from spinney.errors import NetworkError
 from spinney.groups.group import Group, Groups
+from spinney.mcftp.asking import Asking
 from spinney.mcftp.blocks import BlockBuffer, BlockBuffers
 from spinney.mcftp.datasettings import DATA_SETTINGS, DataSettings
+from spinney.mcftp.delivering import Delivering
 from spinney.mcftp.doubt import Doubt
 from spinney.mcftp.filling import Filling
 from spinney.mcftp.following import Following
 from spinney.mcftp.layout import BlockLayout
 from spinney.mcftp.leasing import Claims
-from spinney.mcftp.packets import MAX_RUNS, Keys
+from spinney.mcftp.packets import Keys
 from spinney.mcftp.solving import Solving
 from spinney.mcftp.stream import Stream
 from spinney.net.host import Address, Host
@@ -52,10 +53,6 @@ TICK_S = 0.25
 """How often silence is noticed and leases are renewed."""
 MAX_STREAMS = 64
 """Streams followed at once; a schedule has fewer."""
-CONGESTED_WAIT_S = 0.01
-REFUSED_WAIT_S = 0.1
-MAX_REFUSALS = 50
-"""So often a whole block that the transfer has no room for is offered again."""
 
 
 class Watcher(Protocol):
@@ -135,10 +132,11 @@ class Receiving:
         self.filling = Filling(transfer, layout, self._filled)
         self.touched = bytearray(layout.block_count)
         """1: in a buffer, or done with; 0: nothing of it is here."""
-        self._following: dict[int, Following] = {}
-        self._ready: deque[BlockBuffer] = deque()
-        self._retry: asyncio.TimerHandle | None = None
-        self._refusals: dict[int, int] = {}
+        self.following: dict[int, Following] = {}
+        self.asking = Asking(self)
+        self.delivering = Delivering(
+            host, layout, transfer, self.feed, self.buffers, self.claims, self._done, self._lost
+        )
         self._ticker: asyncio.Task[None] | None = None
         self._rejoins: dict[int, asyncio.Task[None]] = {}
         self._closed = False
@@ -150,22 +148,22 @@ class Receiving:
 
     async def follow(self, stream: Stream, groups: Groups) -> None:
         """Joins a stream, or changes one that is followed.  Raises `NetworkError`."""
-        known = self._following.get(stream.number)
+        known = self.following.get(stream.number)
         if known is not None and _who(known.stream) == _who(stream):
             known.changed(stream)
             return
         if known is not None:
             self.drop(stream.number)
-        if len(self._following) >= MAX_STREAMS:
+        if len(self.following) >= MAX_STREAMS:
             raise NetworkError(f"more than {MAX_STREAMS} streams")
-        following = self._following[stream.number] = Following(self, stream)
+        following = self.following[stream.number] = Following(self, stream)
         try:
             group = await groups.join(stream.address, following)
         except BaseException:
-            if self._following.get(stream.number) is following:
-                del self._following[stream.number]
+            if self.following.get(stream.number) is following:
+                del self.following[stream.number]
             raise
-        if self._closed or self._following.get(stream.number) is not following:
+        if self._closed or self.following.get(stream.number) is not following:
             group.close()
             return
         following.group = group
@@ -178,25 +176,24 @@ class Receiving:
 
     def drop(self, number: int) -> None:
         """Leaves a stream."""
-        following = self._following.pop(number, None)
+        following = self.following.pop(number, None)
         if following is not None:
             following.close()
             rejoin = self._rejoins.pop(number, None)
             if rejoin is not None:
                 rejoin.cancel()
-            if not self._following:
+            if not self.following:
                 self.feed.steady = False
                 self.claims.give_back()
-            for other in self._following.values():
+            for other in self.following.values():
                 other.arm()
 
     async def close(self) -> None:
         self._closed = True
         tasks = [*self._rejoins.values(), *([self._ticker] if self._ticker else [])]
-        for number in list(self._following):
+        for number in list(self.following):
             self.drop(number)
-        if self._retry is not None:
-            self._retry.cancel()
+        self.delivering.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -222,7 +219,7 @@ class Receiving:
                 each.rate_bytes_per_s,
                 now - each.heard_at,
             )
-            for number, each in self._following.items()
+            for number, each in self.following.items()
         ]
 
     def live(self) -> list[Stream]:
@@ -276,77 +273,18 @@ class Receiving:
     def _forgotten(self, victim: BlockBuffer) -> None:
         if not victim.delivered:
             self.touched[victim.block] = 0
-        for each in self._following.values():
+        for each in self.following.values():
             each.forget_buffer()
 
     def progressed(self, buffer: BlockBuffer) -> bool:
         """A symbol came and there may be enough now; True if the block takes no more."""
         if not buffer.missing:
-            self._whole(buffer)
+            self.delivering.add(buffer)
             return True
         surplus = len(buffer.repairs) - buffer.missing - buffer.extra
         if surplus >= (0 if buffer.extra else self.settings.decode_early_symbols):
             self.solving.add(buffer)
         return False
-
-    def lacking(self, following: Following) -> list[tuple[int, int]]:
-        """(block, symbols) of begun blocks that this stream's sender shall mend."""
-        now, rows = self.host.time(), []
-        for buffer in self.buffers:
-            if buffer.busy or buffer.delivered or not buffer.missing:
-                continue
-            if not self._asks(following, buffer.block) or not self.claims.claim(buffer.block, now):
-                continue
-            lack = buffer.lack
-            if lack:
-                rows.append((buffer.block, lack))
-            else:
-                self.solving.add(buffer)
-        return rows
-
-    def lacking_whole(self, following: Following) -> list[tuple[int, int]]:
-        """Runs of blocks that have gone by and of which nothing is here."""
-        if following.stream.blocks:
-            runs = _gone_by(following)
-        else:
-            runs = iter(((0, self.layout.block_count),))
-        rows: list[tuple[int, int]] = []
-        now, find = self.host.time(), self.touched.find
-        for first, count in runs:
-            at, end = find(0, first, first + count), first + count
-            while at >= 0 and len(rows) < MAX_RUNS:
-                stop = find(1, at, end)
-                stop = end if stop < 0 else stop
-                if not following.stream.blocks and not self._asks(following, at):
-                    break
-                if self.claims.claim(at, now):
-                    rows.append((at, stop - at))
-                elif not self.claims.wanted(at):
-                    stop = at + 1
-                at = find(0, stop, end)
-        return rows
-
-    def _asks(self, following: Following, block: int) -> bool:
-        """Is it this stream that is asked for this block, now?"""
-        position = following.order.position(block)
-        if position is not None:
-            if position >= following.position:
-                return False
-            rivals = [
-                each.stream.number
-                for each in self._following.values()
-                if not each.stalled and each.order.position(block) is not None
-            ]
-            return not rivals or following.stream.number == max(rivals)
-        if following.stream.blocks:
-            return False
-        carried = any(
-            each.order.position(block) is not None and not each.stalled
-            for each in self._following.values()
-        )
-        free = [n for n, each in self._following.items()
-                if not each.stream.blocks and not each.stalled]  # fmt: skip
-        return not carried and (not free or following.stream.number == max(free))
 
     def origin_of(self, address: Address) -> int:
         return self.doubt.origin_of(address)
@@ -362,80 +300,23 @@ class Receiving:
 
     # -- whole blocks -------------------------------------------------------------------
 
-    def _whole(self, buffer: BlockBuffer) -> None:
-        self._ready.append(buffer)
-        if self._retry is None:
-            self._flush()
-
-    def _flush(self) -> None:
-        """Hands whole blocks to the transfer, as fast as it takes them."""
-        self._retry = None
-        while self._ready and not self._closed:
-            if self.transfer.congested:
-                self._later(CONGESTED_WAIT_S)
-                return
-            buffer = self._ready[0]
-            if self.buffers.get(buffer.block) is not buffer or buffer.delivered or buffer.missing:
-                self._ready.popleft()
-                continue
-            self.claims.claim(buffer.block, self.host.time())
-            if not self._deliver(buffer):
-                self._later(REFUSED_WAIT_S)
-                return
-            self._ready.popleft()
-
-    def _later(self, seconds: float) -> None:
-        self._retry = asyncio.get_running_loop().call_later(seconds, self._flush)
-
-    def _deliver(self, buffer: BlockBuffer) -> bool:
-        """False: the transfer has no room, and it may be tried again."""
-        before = self.feed.refused_bytes
-        buffer.delivered = True
-        with memoryview(buffer.data) as view:
-            for start, end in self._wanted_ranges(buffer):
-                self.feed.deliver(buffer.offset + start, view[start:end])
-        block = buffer.block
-        for each in self._following.values():
+    def _done(self, block: int) -> None:
+        """The transfer has taken a block."""
+        for each in self.following.values():
             each.needs.forget(block)
-        if self.feed.refused_bytes > before and self.claims.wanted(block):
-            tries = self._refusals[block] = self._refusals.get(block, 0) + 1
-            if tries < MAX_REFUSALS:
-                buffer.delivered = False
-                return False
-            self.buffers.close(block)
-            self.touched[block] = 0
-        self._refusals.pop(block, None)
-        if not self.claims.wanted(block):
-            self.buffers.close(block)
-        return True
 
-    def _wanted_ranges(self, buffer: BlockBuffer) -> list[tuple[int, int]]:
-        """The parts of a block that were not known beforehand and are not here."""
-        ranges = sent_ranges(self.layout, buffer)
-        length, needed = self.layout.piece_length, self.transfer.needed
-        pieces = self.layout.pieces_of(buffer.block)
-        if all(piece in needed for piece in pieces):
-            return ranges
-        spans = [
-            (piece * length - buffer.offset, (piece + 1) * length - buffer.offset)
-            for piece in pieces
-            if piece in needed
-        ]
-        return [
-            (max(start, begin), min(end, stop))
-            for begin, stop in spans
-            for start, end in ranges
-            if max(start, begin) < min(end, stop)
-        ]
+    def _lost(self, block: int) -> None:
+        """The transfer would not take it."""
+        self.touched[block] = 0
 
     def _solved(self, buffer: BlockBuffer) -> None:
         """A worker is done with a block."""
         if self._closed or self.buffers.get(buffer.block) is not buffer:
             return
         if not buffer.missing:
-            self._whole(buffer)
+            self.delivering.add(buffer)
         else:
-            for each in self._following.values():
+            for each in self.following.values():
                 each.arm()
 
     def _filled(self, buffer: BlockBuffer) -> None:
@@ -454,9 +335,10 @@ class Receiving:
                 self.touched[block] = 1
                 if buffer is not None:
                     self.doubt.verified(buffer)
+                    self._tell_spoiled()
                     self.buffers.close(block)
                     if not buffer.delivered:
-                        for following in self._following.values():
+                        for following in self.following.values():
                             following.forget_buffer()
             elif buffer is not None and not buffer.busy and not buffer.delivered:
                 self.filling.fill(buffer)
@@ -477,11 +359,14 @@ class Receiving:
                 self.touched[block] = 0
                 if self.doubt.give_up(block):
                     self.claims.give_back(self.layout.pieces_of(block))
-        for following in self._following.values():
+        for following in self.following.values():
             following.forget_buffer()
             following.arm()
+        self._tell_spoiled()
+
+    def _tell_spoiled(self) -> None:
         for address in self.doubt.newly_ignored():
-            for following in self._following.values():
+            for following in self.following.values():
                 if following.takes_from(address):
                     self.watcher.spoiled(following.stream, address)
 
@@ -491,7 +376,7 @@ class Receiving:
         while True:
             await asyncio.sleep(TICK_S)
             now = self.host.time()
-            for following in list(self._following.values()):
+            for following in list(self.following.values()):
                 self._watch(following, now)
                 if not following.stalled and following.heard:
                     self.feed.steady = True
@@ -516,12 +401,12 @@ class Receiving:
             following.rejoined_at = now
             self._rejoin(following)
             self.watcher.stalled(following.stream, silent)
-            for other in self._following.values():
+            for other in self.following.values():
                 if not other.stalled:
                     other.arm()
         if silent >= self.settings.forsaken_s and not following.forsaken:
             following.forsaken = True
-            if all(each.stalled for each in self._following.values()):
+            if all(each.stalled for each in self.following.values()):
                 self.feed.steady = False
                 self.claims.give_back()
 
@@ -539,26 +424,3 @@ def _who(stream: Stream) -> tuple[bytes, bytes, int]:
 async def _rejoined(group: Group) -> None:
     with suppress(NetworkError):
         await group.rejoin()
-
-
-def _gone_by(following: Following) -> Iterator[tuple[int, int]]:
-    """Runs of the order that have gone by."""
-    left = following.position
-    for first, count in following.stream.blocks:
-        if left <= 0:
-            return
-        yield first, min(count, left)
-        left -= count
-
-
-def sent_ranges(layout: BlockLayout, buffer: BlockBuffer) -> list[tuple[int, int]]:
-    """The parts of a block that were not known beforehand, as (begin, end)."""
-    width, rows, begin = layout.symbol_bytes, [], 0
-    for symbol in layout.known(buffer.block):
-        at = symbol * width
-        if at > begin:
-            rows.append((begin, at))
-        begin = at + width
-    if begin < buffer.length:
-        rows.append((begin, buffer.length))
-    return rows

@@ -37,7 +37,7 @@ from spinney.errors import NetworkError, WireError
 from spinney.groups.group import Group, GroupReceiver, Groups, Sent
 from spinney.mcftp.datasettings import DATA_SETTINGS, DataSettings
 from spinney.mcftp.layout import BlockLayout
-from spinney.mcftp.marking import Marking
+from spinney.mcftp.marking import FIRST_MARKS, Marking
 from spinney.mcftp.pacing import Pacer
 from spinney.mcftp.packets import (
     DATA,
@@ -230,7 +230,8 @@ class Sending(GroupReceiver):
         plan.reporters.heard(peer, loss, need.rate_bytes_per_s, plan.sent, now)
         self._marking.echoed(need.echo_us, now)
         if peer not in self._dismissed:
-            self._rate.heard(loss, now)
+            if loss <= self._settings.hopeless_share:
+                self._rate.heard(loss, need.queue_us / 1e6, now)
             for lack in need.lacks:
                 plan.ask(lack, peer, now)
             for first, count in need.whole:
@@ -251,6 +252,8 @@ class Sending(GroupReceiver):
             late_s=settings.late_s,
             catch_up=settings.catch_up,
         )
+        for _ in range(FIRST_MARKS):
+            marking.send(group)
         while True:
             now = host.time()
             if self._rate.bytes_per_s != pacer.rate_bytes_per_s:

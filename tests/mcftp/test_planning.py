@@ -1,0 +1,136 @@
+"""What a sender sends next: the order first, repair as asked for, nothing twice."""
+
+from __future__ import annotations
+
+import random
+
+from content.moving import Content
+from spinney.mcftp.datasettings import DataSettings
+from spinney.mcftp.layout import BlockLayout
+from spinney.mcftp.needs import Needs, backoff_s
+from spinney.mcftp.packets import Lack, Need
+from spinney.mcftp.planning import Order, Plan
+
+MIB = 1 << 20
+K = 745
+
+
+def plan_of(mebibytes: int, runs: tuple[tuple[int, int], ...] | None = None) -> Plan:
+    layout = BlockLayout(Content([mebibytes * MIB], MIB).descriptor)
+    return Plan(layout, runs or ((0, layout.block_count),), 3, DataSettings())
+
+
+def drain(plan: Plan, now: float = 0.0) -> list[tuple[int, int]]:
+    rows = []
+    while (burst := plan.next_burst(16, now)) is not None:
+        assert 0 < len(burst.numbers) <= 16
+        rows += [(burst.block, number) for number in burst.numbers]
+    return rows
+
+
+def test_the_order_is_kept_and_every_symbol_sent_once() -> None:
+    plan = plan_of(3, ((2, 1), (0, 2)))
+    rows = drain(plan)
+    assert rows == [(block, symbol) for block in (2, 0, 1) for symbol in range(K)]
+    assert plan.idle
+    assert plan.position == 3
+
+
+def test_positions_of_an_order_of_runs() -> None:
+    order = Order(((5, 3), (0, 2), (9, 1)))
+    blocks = [order.at(position) for position in range(order.count)]
+    assert blocks == [5, 6, 7, 0, 1, 9]
+    assert [order.position(block) for block in blocks] == list(range(6))
+    assert [order.position(block) for block in (2, 4, 8, 10)] == [None] * 4
+    assert Order(()).count == 0
+
+
+def test_repair_comes_soon_and_from_numbers_that_no_other_sender_draws() -> None:
+    plan = plan_of(2)
+    for _ in range(-(-K // 16)):
+        plan.next_burst(16, 0.0)
+    plan.ask(Lack(0, 1, 0, 10), b"a" * 20, 0.0)
+    burst = plan.next_burst(16, 0.0)
+    assert burst is not None
+    assert burst.repair
+    assert burst.numbers == [K + 3 + 256 * turn for turn in range(12)]
+
+
+def test_the_same_request_twice_costs_nothing() -> None:
+    plan = plan_of(1)
+    drain(plan)
+    for peer in (b"a" * 20, b"b" * 20):
+        plan.ask(Lack(0, 1, 0, 10), peer, 0.0)
+    plan.ask(Lack(0, 1, 0, 7), b"c" * 20, 0.0)
+    assert len(drain(plan)) == 12
+    plan.ask(Lack(0, 1, 0, 9), b"d" * 20, 0.0)  # it has not heard of the twelve yet
+    assert drain(plan) == []
+    plan.ask(Lack(0, 1, 12, 2), b"d" * 20, 0.0)
+    assert len(drain(plan)) == 4
+
+
+def test_a_request_made_before_the_block_was_sent_or_sent_again_counts_for_nothing() -> None:
+    plan = plan_of(2)
+    plan.ask(Lack(1, 1, 0, 10), b"a" * 20, 0.0)
+    assert len(drain(plan)) == 2 * K
+    plan.ask_whole(0, 1)
+    assert [row for row in drain(plan) if row[1] >= K] == []
+    plan.ask(Lack(0, 1, 0, 10), b"a" * 20, 0.0)
+    assert drain(plan) == []
+    plan.ask(Lack(0, 2, 0, 10), b"a" * 20, 0.0)
+    assert len(drain(plan)) == 12
+
+
+def test_numbers_that_make_no_sense_are_nothing() -> None:
+    plan = plan_of(1)
+    drain(plan)
+    plan.ask(Lack(7, 1, 0, 10), b"a" * 20, 0.0)
+    plan.ask_whole(3, 2**32 - 4)
+    plan.ask(Lack(0, 1, 2**32 - 1, 3), b"a" * 20, 0.0)
+    assert len(drain(plan)) == 5
+
+
+def test_repair_takes_no_more_than_its_share_of_the_first_pass() -> None:
+    plan = plan_of(20)
+    repairs = source = 0
+    block = 0
+    while not plan.first_pass_over:
+        burst = plan.next_burst(16, 0.0)
+        assert burst is not None
+        repairs, source = repairs + burst.repair, source + (not burst.repair)
+        for _ in range(4):
+            if block < plan.position:
+                plan.ask(Lack(block, 1, 0, 200), bytes([block]) * 20, 0.0)
+                block += 1
+    assert repairs <= source + 8
+
+
+def test_reports_are_late_rather_than_early_and_never_too_late() -> None:
+    rng = random.Random(1)
+    times = sorted(backoff_s(0.04, 1000, rng) for _ in range(2000))
+    assert times[0] >= 0.0
+    assert times[-1] <= 0.04
+    assert times[1000] > 0.03
+    assert len([each for each in times if each < 0.01]) < 20
+    assert backoff_s(0.04, 1, rng) == 0.0
+
+
+def test_what_others_asked_for_is_not_asked_again_until_hope_ends() -> None:
+    needs = Needs(0.15, 10, 4)
+    needs.overheard(Need(0, 0, 0, 0, (Lack(4, 1, 0, 20),), ((7, 3),)), 1.0, 200)
+    assert needs.report([(4, 20), (5, 3)], [(8, 2)], 1.0) == ((Lack(5, 1, 0, 3),), ())
+    assert needs.report([(4, 21)], [(6, 2)], 1.0) == ((Lack(4, 1, 0, 21),), ((6, 2),))
+    assert needs.report([(4, 20)], [], 1.2) == ((Lack(4, 1, 0, 20),), ())
+
+
+def test_a_report_of_nearly_everything_silences_nobody() -> None:
+    """The sender puts such a one off."""
+    needs = Needs(0.15, 10, 4)
+    needs.overheard(Need(0, 0, 0, 0, (Lack(4, 1, 0, 700),), ()), 1.0, 260)
+    assert needs.report([(4, 30)], [], 1.0)[0] == (Lack(4, 1, 0, 30),)
+
+
+def test_one_report_holds_no_more_than_a_datagram() -> None:
+    needs = Needs(0.15, 10, 4)
+    lacks, runs = needs.report([(n, 1) for n in range(99)], [(n * 3, 1) for n in range(99)], 0.0)
+    assert (len(lacks), len(runs)) == (10, 4)
