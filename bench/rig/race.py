@@ -99,7 +99,7 @@ class Side(ABC):
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT if os.environ.get("BENCH_LOUD") else subprocess.DEVNULL,
+                stderr=subprocess.STDOUT,
                 text=True,
                 cwd=self.copy(host).parent if host else self.folder,
             )
@@ -127,8 +127,8 @@ class Side(ABC):
         """Returns when all receivers wait (and the sender too, if it was started)."""
 
     @abstractmethod
-    def send(self) -> None:
-        """Starts the sender, or tells it to begin: the clock runs from here."""
+    def send(self) -> float:
+        """Starts the sender, or tells it to begin; returns when the clock started."""
 
     @abstractmethod
     def done_at(self, host: int) -> float | None:
@@ -240,10 +240,9 @@ class Race:
         for child in side.children():
             child.start_clock()
         machine.start()
-        began = time.monotonic()
         if flow:
             flow.mark("from")
-        side.send()
+        began = side.send()
         wanted = self._wait(side, began)
         over = time.monotonic()
         if flow:

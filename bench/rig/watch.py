@@ -71,8 +71,10 @@ class Child:
         for line in self.process.stdout:
             now = time.monotonic()
             text = line if isinstance(line, str) else line.decode(errors="replace")
-            self.lines.append(text)
-            del self.lines[:-200]
+            with self._news:
+                self.lines.append(text)
+                del self.lines[:-200]
+                self._news.notify_all()
             with contextlib.suppress(ValueError):
                 row = json.loads(text)
                 if isinstance(row, dict):
@@ -90,6 +92,18 @@ class Child:
             if word not in self.heard:
                 raise RuntimeError(f"no {word!r} (exit {self.exit_code}): {self.lines[-3:]}")
             return self.heard[word][1]
+
+    def hear_text(self, text: str, most_s: float) -> float:
+        """Waits for a line with this text, of a program that speaks no JSON; gives the moment."""
+        with self._news:
+            self._news.wait_for(
+                lambda: any(text in line for line in self.lines) or self.exit_code is not None,
+                timeout=most_s,
+            )
+            now = time.monotonic()
+            if not any(text in line for line in self.lines):
+                raise RuntimeError(f"no {text!r} (exit {self.exit_code}): {self.lines[-3:]}")
+            return now
 
     def rows(self, word: str) -> list[dict[str, Any]]:
         """Every JSON line with this word among the last ones."""

@@ -51,7 +51,8 @@ class Uftp(Side):
             return ["-C", f"tfmcc:min=1000:init={most // 10}:max={most}"]
         return ["-R", str(round(bits / 1024) if bits else self.FASTEST_KBITS)]
 
-    def send(self) -> None:
+    def send(self) -> float:
+        began = time.monotonic()
         hosts = ",".join(f"0x0A4D00{host + 1:02X}" for host in range(1, self.cell.receivers + 1))
         self.sender = self.start(
             0,
@@ -59,6 +60,7 @@ class Uftp(Side):
              "-r", "0.02:0.01:1.0", "-x", "1", "-H", hosts, *self.rate_words(),
              str(self.source.path)],
         )  # fmt: skip
+        return began
 
     def done_at(self, host: int) -> float | None:
         status = self.copy(host).parent / "status"
@@ -72,7 +74,9 @@ class Udpcast(Side):
     """Debian's udpcast, full duplex (a switch has it), slices left to it, no compression.
 
     `--max-bitrate` counts UDP, IP and its own 16 bytes a block.  It writes in order, so its
-    receiver has the file when the file is as long as the source; it ends 0.5 s later.
+    receiver has the file when the file is as long as the source; it ends 0.5 s later.  A receiver
+    that misses the answer to its greeting asks again only when greeted again, and who starts
+    without it waits for ever: so there are two seconds of greetings, and the clock starts after.
     """
 
     name = "udpcast"
@@ -98,13 +102,17 @@ class Udpcast(Side):
             return []
         return ["--max-bitrate", f"{round(bits / 1000)}k"]
 
-    def send(self) -> None:
+    def send(self) -> float:
         self.sender = self.start(
             0,
             ["udp-sender", "--nokbd", "--interface", "eth0", "--full-duplex", "--nopointopoint",
              "--rexmit-hello-interval", "200", "--min-receivers", str(self.cell.receivers),
-             "--file", str(self.source.path), *self.rate_words()],
+             "--min-wait", "0" if self.cell.late_s else "2", "--file", str(self.source.path),
+             *self.rate_words()],
         )  # fmt: skip
+        if self.cell.late_s:
+            return time.monotonic()
+        return self.sender.hear_text("Starting transfer", 10)
 
     def ended(self) -> bool:
         return all(child.exit_code is not None for child in self.children())
@@ -158,9 +166,10 @@ class Norm(Side):
             self.version = child.hear("ready", 10)["version"]
         time.sleep(0.3)
 
-    def send(self) -> None:
+    def send(self) -> float:
         assert self.sender is not None
         self.sender.say("go")
+        return time.monotonic()
 
     def done_at(self, host: int) -> float | None:
         found = self.receivers[host].heard.get("done")

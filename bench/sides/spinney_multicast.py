@@ -69,9 +69,10 @@ class Spinney(Side):
         assert self.sender is not None
         return max((int(row["joined"]) for row in self.sender.rows("joined")), default=0)
 
-    def send(self) -> None:
+    def send(self) -> float:
         assert self.sender is not None
         self.sender.say("")
+        return time.monotonic()
 
     def done_at(self, host: int) -> float | None:
         found = self.receivers[host].heard.get("done")
