@@ -25,8 +25,8 @@ RATE = 1_000_000
 class Peer:
     """One machine.  What it held survives a crash (its sink is its disk)."""
 
-    def __init__(self, room: Room, host: SimHost, settings: Settings) -> None:
-        self.room, self.host, self.settings = room, host, settings
+    def __init__(self, room: Room, host: SimHost, settings: Settings, **more: Any) -> None:
+        self.room, self.host, self.settings, self.more = room, host, settings, more
         self.events: list[McftpEvent] = []
         self.done_at: float | None = None
         self.pieces: list[int] = []
@@ -35,6 +35,11 @@ class Peer:
         self.node: McftpNode
 
     async def start(self, *, full: bool = False, pieces: list[int] | None = None) -> Peer:
+        """Runs as a program of its machine, so that it dies with it."""
+        await self.host.start(self._start(full, pieces))
+        return self
+
+    async def _start(self, full: bool, pieces: list[int] | None) -> None:
         content = self.room.content
         self.transfer = await transfer_on(self.host, content, full=full, pieces=pieces)
         self.transfer.on_complete(self._done)
@@ -46,10 +51,10 @@ class Peer:
             self.directory,
             self.settings,
             on_event=self.events.append,
+            **self.more,
         )
         await self.node.start()
         self.room.peers.append(self)
-        return self
 
     def _done(self) -> None:
         if self.done_at is None:
@@ -64,6 +69,7 @@ class Peer:
         """The machine stops at once."""
         self.room.peers.remove(self)
         self.room.check()
+        self.pieces = list(self.transfer.have)
         self.host.crash()
 
     @property
@@ -104,8 +110,8 @@ class Room(Lan):
         self.settings = Settings(**{"rate_bytes_per_s": RATE, **settings})
         self.leaders = LeaderCheck()
 
-    def peer(self, number: int, settings: Settings | None = None) -> Peer:
-        return Peer(self, self.hosts[number], settings or self.settings)
+    def peer(self, number: int, settings: Settings | None = None, **more: Any) -> Peer:
+        return Peer(self, self.hosts[number], settings or self.settings, **more)
 
     def check(self) -> None:
         """Safety: at any moment."""

@@ -6,8 +6,15 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.mcftp.lans import ROUGH
+from tests.mcftp.lans import ROUGH, directory
 from tests.mcftp.peers import Room
+from tests.mcftp.stage import transfer_on
+
+from content.moving import Content
+from spinney.groups.ip import IpGroups
+from spinney.mcftp.node import Leaderships, McftpNode
+from spinney.mcftp.publishing import Publishing
+from spinney.sim import Link
 
 
 def test_a_sharer_and_three_that_get() -> None:
@@ -51,7 +58,8 @@ def test_loss(loss: float) -> None:
             await room.peer(number).start()
         await room.until(room.all_done, 30.0)
         sent = source.node.flows.sent_bytes
-        assert sent <= (1.06 / (1 - loss) + 2.0 * loss) * len(room.content.space)
+        # Three blocks are few: what one lacks at the end is a large part of it.
+        assert sent <= (1.06 + 9 * loss) * len(room.content.space)
 
     with Room(3, 6, link=replace(ROUGH, loss=loss)) as room:
         room.world.run(run())
@@ -224,4 +232,127 @@ def test_several_files_of_one_peer_up_to_a_bound() -> None:
         assert not nobody.leads
 
     with Room(12, 2) as room:
+        room.world.run(run())
+
+
+def test_members_know_each_other_s_swarm_addresses() -> None:
+    """So that they do not swarm among themselves while the group brings what they lack."""
+
+    async def run() -> None:
+        await room.peer(0, replace(room.settings, swarm_port=7000)).start(full=True)
+        await room.peer(1, replace(room.settings, swarm_port=7001)).start()
+        await room.peer(2).start()
+        await asyncio.sleep(8.0)
+        one, two = room.peers[1].node, room.peers[2].node
+        assert (room.hosts[0].address, 7000) in one.neighbours
+        assert (room.hosts[1].address, 7001) in two.neighbours
+        assert (room.hosts[1].address, 7002) not in two.neighbours
+        assert len(two.neighbours) == 2
+
+    with Room(13, 3, size=16_000_000) as room:
+        room.world.run(run())
+
+
+def test_a_slow_receiver_does_not_hold_the_others_up() -> None:
+    """It gets the rest at its own pace."""
+
+    async def run() -> None:
+        await room.peer(0).start(full=True)
+        for number in (1, 2, 3):
+            await room.peer(number).start()
+        began = room.world.loop.time()
+        await room.until(lambda: all(peer.transfer.complete for peer in room.peers[:3]), 30.0)
+        assert room.world.loop.time() - began < 8.0
+        await room.until(room.all_done, 60.0)
+        assert room.world.loop.time() - began < 1.3 * len(room.content.space) / 200_000
+
+    with Room(14, 4, size=6_000_000, rate_bytes_per_s=2_000_000) as room:
+        room.hosts[3].set_link(Link(down_bytes_per_s=210_000, queue_bytes=30_000))
+        room.world.run(run())
+
+
+def test_two_files_at_once() -> None:
+    """Two groups on one LAN; a peer of both has one directory."""
+
+    async def run() -> None:
+        other = Content([2_000_000], 1 << 16, seed=99)
+        nodes = []
+        for number in range(3):
+            peer = await room.peer(number).start(full=number == 0)
+            transfer = await transfer_on(peer.host, other, full=number == 1)
+            node = McftpNode(
+                peer.host, transfer, IpGroups(peer.host), peer.directory, room.settings
+            )
+            await node.start()
+            nodes.append(node)
+        await room.until(
+            lambda: room.all_done() and all(node.transfer.complete for node in nodes), 30.0
+        )
+        assert nodes[1].leading is not None
+        assert nodes[0].group is not None
+        assert room.peers[0].node.group is not None
+        assert nodes[0].group.address != room.peers[0].node.group.address
+
+    with Room(15, 3) as room:
+        room.world.run(run())
+
+
+@pytest.mark.night
+def test_a_thousand() -> None:
+    """No implosion: a few hundred reports a second at the leader, and all have it."""
+
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        for number in range(1, 1_000):
+            await room.peer(number).start()
+        await room.until(room.all_done, 60.0, 1.0)
+        assert source.node.flows.sent_bytes <= 1.02 * len(room.content.space)
+
+    with Room(16, 1_000, size=3_000_000) as room:
+        room.world.run(run())
+
+
+def test_what_the_publisher_signed_comes_with_the_keep_alives() -> None:
+    """In pages; who believes it carries it on, who does not goes without."""
+
+    async def run() -> None:
+        blob = bytes(range(256)) * 20
+        await room.peer(0, publishing=Publishing(blob)).start(full=True)
+        one = await room.peer(1, publishing=Publishing(check=lambda data: data == blob)).start()
+        two = await room.peer(2, publishing=Publishing(check=lambda data: False)).start()
+        await asyncio.sleep(8.0)
+        assert one.node.publishing.blob == blob
+        assert one.happened("published")
+        assert two.node.publishing.blob == b""
+
+    with Room(17, 3) as room:
+        room.world.run(run())
+
+
+def test_twenty_files_at_once() -> None:
+    async def run() -> None:
+        contents = [Content([300_000], 1 << 16, seed=number) for number in range(20)]
+        nodes = []
+        leaderships = Leaderships(20)
+        for number in range(3):
+            host = room.hosts[number]
+            shared = await directory(host)
+            for content in contents:
+                transfer = await transfer_on(host, content, full=number == 0)
+                node = McftpNode(
+                    host,
+                    transfer,
+                    IpGroups(host),
+                    shared,
+                    room.settings,
+                    leaderships=leaderships if number == 0 else None,
+                )
+                await node.start()
+                nodes.append(node)
+        await room.until(lambda: all(node.transfer.complete for node in nodes), 30.0)
+        assert leaderships.held == 20
+        groups = [node.group.address for node in nodes if node.group is not None]
+        assert len(set(groups)) == 20
+
+    with Room(18, 3, keep_alive_s=2.0) as room:
         room.world.run(run())

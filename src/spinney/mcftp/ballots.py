@@ -51,7 +51,7 @@ def save(storage: Storage, path: str, record: Record) -> None:
     """Returns when it survives a power cut.  Raises `StorageError`."""
     rows = [[reign, each.term, each.voted_for, *each.version] for reign, each in record.votes]
     folder = path.rpartition("/")[0]
-    storage.make_folders(folder)
+    _make_durable(storage, folder)
     file = storage.open(path + ".new", "create")
     try:
         data = bencode.encode({b"lives": record.lives, b"seed": record.seed, b"votes": rows})
@@ -62,6 +62,17 @@ def save(storage: Storage, path: str, record: Record) -> None:
         file.close()
     storage.rename(path + ".new", path)
     storage.sync_folder(folder)
+
+
+def _make_durable(storage: Storage, folder: str) -> None:
+    """Makes the folder and those above it, so that their names survive a power cut too."""
+    above, new = folder, []
+    while above not in ("", ".", "/") and storage.info(above) is None:
+        above = above.rpartition("/")[0] or ("/" if above.startswith("/") else ".")
+        new.append(above)
+    storage.make_folders(folder)
+    for parent in reversed(new):
+        storage.sync_folder(parent)
 
 
 def forget(storage: Storage, path: str) -> None:

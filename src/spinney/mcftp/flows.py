@@ -73,8 +73,18 @@ class Flows:
         self._warned: dict[str, None] = {}
         self._failed_at: dict[int, float] = {}
 
+    def _is_sound(self, stream: Stream) -> bool:
+        """Is it a group of ours, and does it name each block once, none beyond the file's end?"""
+        end = 0
+        for first, count in sorted(stream.blocks):
+            if first < end:
+                return False
+            end = first + count
+        return end <= self.layout.block_count and self.groups.valid(stream.address)
+
     def set(self, tag: bytes, streams: tuple[Stream, ...]) -> None:
-        """What ought to run from now on."""
+        """What ought to run from now on.  Streams that make no sense came from a liar."""
+        streams = tuple(stream for stream in streams if self._is_sound(stream))
         if (tag, streams) == (self.tag, self.streams):
             return
         self.tag, self.streams = tag, streams
@@ -127,7 +137,10 @@ class Flows:
             running = self.sending.get(number)
             if running is not None:
                 if running.stream != stream:
-                    running.reschedule(stream)
+                    slower = running.stream.rate_bytes_per_s != stream.rate_bytes_per_s
+                    running.reschedule(
+                        stream, self._rate(stream) if slower and self._rate else None
+                    )
                 continue
             sending = Sending(
                 self.host,

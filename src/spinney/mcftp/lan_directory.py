@@ -121,6 +121,8 @@ class LanDirectory(GroupReceiver):
             found = await self._news_of(key, QUERY_S)
             if found is not None:
                 return found
+        if self._group is not None:
+            await self._group.rejoin()  # a switch may have forgotten us
         return await self._news_of(key, patience_s) if patience_s > 0 else None
 
     async def claim(self, key: bytes, value: bytes, seconds: float = CLAIM_S) -> bool:

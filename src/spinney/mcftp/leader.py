@@ -9,7 +9,7 @@ that run well are left alone, so that nothing is sent twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spinney.mcftp import codec
 from spinney.mcftp.members import Member, Members
@@ -23,10 +23,19 @@ GATHER_S = 0.3
 STUCK_S = 6.0
 """When a stream's blocks have gone by, repair is asked for and sent: if for so long nobody lacks
 less, others are to send."""
+STUCK_BLOCKS = 8
+"""…or as long as so many blocks take, on a slow stream."""
+LATE_S = 1.0
 LATE_SHARE = 0.05
-"""Who lacks more of the file than this of what has gone by came late: repair is not enough."""
+"""Who came so long after a stream began, and lacks more than this of the file when it has gone by,
+is served by others than its sender."""
+SLOW_LOSS = 0.3
+SLOWEST_PART = 50
+"""Those who lose more than 30 % are slow, not unlucky; nobody slows a stream below 1/50."""
 PLAN_EVERY_S = 0.5
 """Between two plans, at least."""
+ADDRESS_WAIT_S = 1.0
+"""How long a plan waits for the addresses of all its senders."""
 NUMBERS = 256
 
 
@@ -102,6 +111,9 @@ class Leader:
         self._first_receiver_at: float | None = None
         self._planned_at = float("-inf")
         self._plan_wanted = False
+        self._senders_wanted = 1
+        self._wanted_since = now
+        self._counted_round = 0
 
     # -- take over ----------------------------------------------------------------------
 
@@ -166,6 +178,9 @@ class Leader:
             silent = now - running.heard_at > self.settings.sender_silent_s
             if silent and running.stream.sender != self.me:
                 self.left(running.stream.sender)
+        if self._counted_round != self.round and now >= self.window_ends:
+            self._counted_round = self.round
+            self._count_senders(now)
         if not self.started:
             self.started = self._may_start(now)
         if self.started and now - self._planned_at >= PLAN_EVERY_S and now >= self.window_ends:
@@ -209,6 +224,7 @@ class Leader:
                 running.lacked, running.lacked_since = count, now
             if running.passed and not count:
                 self._end(number)
+        self._slow_down(now)
         carried = 0
         for running in self.running.values():
             carried |= running.bits
@@ -226,29 +242,55 @@ class Leader:
             self._plan(missing, now)
         self._plan_wanted = False
 
+    def _slow_down(self, now: float) -> None:
+        """When only those are left that lose most of what is sent, it goes at their pace."""
+        for running in self.running.values():
+            if running.passed_at is None or now - running.passed_at < 1.0:
+                continue
+            left = [
+                member
+                for member in self.members.receivers
+                if running.bits & ~member.held and member.reported_at > running.passed_at
+            ]
+            if not left or any(
+                member.loss < SLOW_LOSS or not member.down_bytes_per_s for member in left
+            ):
+                continue
+            slowest = min(member.down_bytes_per_s for member in left)
+            least = self.settings.rate_bytes_per_s // SLOWEST_PART
+            rate = max(1, least, slowest)
+            if rate < 0.8 * running.stream.rate_bytes_per_s:
+                running.stream = replace(running.stream, rate_bytes_per_s=rate)
+                self.serial += 1
+
     def _worn(self, lacked: int, now: float) -> list[int]:
         """Streams whose blocks have gone by, and that somebody lacks much of, or for long."""
         rows = []
         for number, running in self.running.items():
             if running.passed_at is None or not running.bits & lacked:
                 continue
-            behind = running.bits & ~running.ahead()
+            behind = running.bits & lacked & ~running.ahead()
             late = any(
-                (behind & ~member.held).bit_count() > LATE_SHARE * self.blocks
+                member.joined_at > running.begun_at + LATE_S
                 and member.reported_at > running.passed_at
+                and (behind & ~member.held).bit_count() > max(2, LATE_SHARE * self.blocks)
                 for member in self.members.receivers
             )
-            stuck = now - max(running.passed_at, running.lacked_since) > STUCK_S
-            if stuck or (late and self._others_can(running)):
+            block_s = self.block_bytes / running.stream.rate_bytes_per_s
+            patience_s = max(STUCK_S, STUCK_BLOCKS * block_s)
+            stuck = now - max(running.passed_at, running.lacked_since) > patience_s
+            if stuck or (late and self._others_can(running, behind)):
                 rows.append(number)
         return rows
 
-    def _others_can(self, running: Running) -> bool:
-        """Is there a sender that has sent less, for what this one would send again?"""
+    def _others_can(self, running: Running, lacked: int) -> bool:
+        """Do others that have sent less hold most of what this one would send again?"""
         mine = self.members.get(running.stream.sender)
         sent = mine.sent_blocks if mine is not None else 0.0
         return any(
-            holder.peer != running.stream.sender and holder.sent_blocks + self.blocks / 2 < sent
+            holder.peer != running.stream.sender
+            and holder.sent_blocks + self.blocks / 2 < sent
+            and 2 * (holder.held & lacked).bit_count() > lacked.bit_count()
             for holder in self.members.holders()
         )
 
@@ -256,6 +298,8 @@ class Leader:
         free = self.settings.streams - len(self.running)
         free = min(free, len(self.spare))
         if not wanted or free <= 0:
+            return
+        if self.addresses_wanted and now - self._wanted_since < ADDRESS_WAIT_S:
             return
         self._planned_at = now
         holders = self.members.holders()
@@ -318,8 +362,16 @@ class Leader:
     @property
     def addresses_wanted(self) -> int:
         """How many more reserved addresses a plan could use."""
-        senders = max(1, min(self.settings.streams, len(self.members.holders())))
-        return max(0, min(senders, 4) - len(self.running) - len(self.spare))
+        return max(0, self._senders_wanted - len(self.running) - len(self.spare))
+
+    def _count_senders(self, now: float) -> None:
+        """How many senders it takes to send what is lacking, or anything at all."""
+        chosen = choose(
+            self.members.lacked(), self.members.holders(), self.blocks, self.settings.streams
+        )
+        if len(chosen) > self._senders_wanted:
+            self._wanted_since = now
+        self._senders_wanted = max(1, len(chosen))
 
     def electorate(self) -> tuple[bytes, ...]:
         """Who ought to elect: ourselves and the best of the others."""

@@ -117,6 +117,8 @@ class Leading:
         interval = node.settings.keep_alive_s
         least = node.settings.keep_alive_least_s
         since = now - self._spoke_at
+        if since >= interval:
+            self._publish()
         if changed or since >= interval or (self._speak_soon and since >= least):
             self._speak(now)
         if request is not None:
@@ -152,6 +154,10 @@ class Leading:
                 )
             )
 
+    def _publish(self) -> None:
+        for page in self._node.publishing.pages():
+            self._node.say(page)
+
     def _elect(self, now: float) -> None:
         """Keeps the electorate such as it ought to be."""
         election = self._node.election
@@ -182,7 +188,12 @@ class Leading:
         while leader.freed:
             self._node.reservations.drop_later(group_key(leader.freed.pop()))
         if leader.addresses_wanted and (self._reserving is None or self._reserving.done()):
-            self._reserving = asyncio.get_running_loop().create_task(self._reserve_one())
+            self._reserving = asyncio.get_running_loop().create_task(
+                self._reserve_some(leader.addresses_wanted)
+            )
+
+    async def _reserve_some(self, count: int) -> None:
+        await asyncio.gather(*(self._reserve_one() for _ in range(count)))
 
     async def _reserve_one(self) -> None:
         """One more address for a stream, free by the directory."""

@@ -83,7 +83,7 @@ class Members:
     def report(self, peer: bytes, status: Status, now: float) -> Member:
         """Takes in a status."""
         member = self.heard(peer, now)
-        if status.complete:
+        if status.have_blocks >= self.blocks:
             member.held = self.all
         else:
             mask, held = bits_from(status)

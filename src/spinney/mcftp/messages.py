@@ -101,11 +101,11 @@ class SealedStatus:
 class Status:
     """One member: what it holds and what its line gives.
 
-    `number`: of the request that it answers, 0 for none.  `first`, `count`, `held`: the blocks
-    from `first` on, one bit each, the most significant first (`count` 0: see `complete`).
-    `have_blocks`: in all.  `down_bytes_per_s`: what came lately.  `loss_permille`: of what was
-    sent to it.  `receives`: came to get it, and not only to share.  `sends`, `leads`: is willing
-    to.
+    `number`: of the request that it answers, 0 for none.  `complete`: nothing that it wants is
+    lacking.  `first`, `count`, `held`: the blocks from `first` on, one bit each, the most
+    significant first.  `have_blocks`: in all; who has all tells no bits.  `down_bytes_per_s`:
+    what came lately.  `loss_permille`: of what was sent to it.  `receives`: came to get it, and
+    not only to share.  `sends`, `leads`: is willing to.
     """
 
     number: int

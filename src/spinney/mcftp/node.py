@@ -13,6 +13,8 @@ How a peer wires it (all on the event loop):
     node.begin()                  sharer: start sending now, whoever has joined (a key press)
     node.view()                   `View`: receivers, leader, streams, for the progress display
     await node.enough.wait()      set when `until_complete` receivers have everything
+    (host, port) in node.neighbours   is this swarm address a member's?  Then the policy of the
+                                  swarm does not fetch from it what `receiving.live` streams bring
     await node.close()            polite: says that it goes, hands leadership over, gives leases
                                   back
 
@@ -20,6 +22,9 @@ How a peer wires it (all on the event loop):
 follows streams, and offers what is verified, whoever brought it.  A downloader looks for the
 group and tries again with a back-off; a provider, also a partial one (a downloader becomes one
 with its first block), founds the group when there is none.
+
+`publishing`: `Publishing(blob)` of who has what the publisher signed, `Publishing(check=f)` of who
+wants it; `rate`: a factory such as `lambda stream: FoundRate(ceiling=stream.rate_bytes_per_s)`.
 
 `on_event` gets `McftpEvent`s: `leader` (who leads, and is it us), `group` (joined at which
 address), `started`, `warning` (one line for the user: multicast does not work here, streams have
@@ -30,13 +35,12 @@ stopped, ...).  Several files on one peer are several nodes with one directory a
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 from spinney.content.transfer import Transfer
-from spinney.errors import NetworkError, StorageError, WireError
+from spinney.errors import NetworkError, WireError
 from spinney.groups.group import Group, GroupReceiver, Groups, Sent
-from spinney.mcftp import ballots, codec
+from spinney.mcftp import codec
 from spinney.mcftp import messages as m
 from spinney.mcftp.datasettings import DATA_SETTINGS, DataSettings
 from spinney.mcftp.directory import GroupDirectory, file_key
@@ -44,27 +48,32 @@ from spinney.mcftp.election import Election
 from spinney.mcftp.flows import Flows
 from spinney.mcftp.layout import BlockLayout
 from spinney.mcftp.leading import Leading
-from spinney.mcftp.neighbours import KEY, Neighbours
+from spinney.mcftp.neighbours import Neighbours
 from spinney.mcftp.packets import tag_of
+from spinney.mcftp.publishing import Publishing
 from spinney.mcftp.rate import Rate
 from spinney.mcftp.reporting import Reporting
 from spinney.mcftp.searching import Reservations, find_or_found
 from spinney.mcftp.settings import SETTINGS, Settings
+from spinney.mcftp.showing import view_of
+from spinney.mcftp.speaking import Speaking
 from spinney.mcftp.stream import Stream
-from spinney.mcftp.view import McftpEvent, StreamView, View
+from spinney.mcftp.view import McftpEvent, View
 from spinney.net.host import Host
-from spinney.trust.envelope import Envelope, Replays, file_tag, make, parse
+from spinney.trust.envelope import Envelope, Replays, file_tag, parse
 from spinney.trust.keys import Keys
 
 PAGES_KEPT = 4
 """Schedules whose pages are being put together; a leader has one at a time."""
+REJOIN_INTERVALS = 2.5
+REJOIN_S = 2.0
+"""Without a keep-alive for so long the group is joined anew, so often: switches forget members."""
+DEAF_S = 6.0
+"""A leader with members that hears nobody for so long joins anew too."""
 LOST_INTERVALS = 4.0
 """Without a leader for so long, the directory is asked again: the group may have moved."""
 HAND_OVER_S = 1.0
 """How long a leader that leaves waits for its successor."""
-
-LIFE_BITS = 40
-"""Sequence numbers of one life: more envelopes than are sent in a thousand years."""
 
 Listener = Callable[[McftpEvent], None]
 
@@ -96,6 +105,7 @@ class McftpNode(GroupReceiver):
         leaderships: Leaderships | None = None,
         rate: Callable[[Stream], Rate] | None = None,
         on_event: Listener | None = None,
+        publishing: Publishing | None = None,
     ) -> None:
         self.host = host
         self.transfer = transfer
@@ -108,18 +118,18 @@ class McftpNode(GroupReceiver):
         self.enough = asyncio.Event()
         self.leaderships = leaderships or Leaderships(settings.leaderships)
         self.group: Group | None = None
+        self.publishing = publishing or Publishing()
         self.malformed = 0
         self.neighbours = Neighbours()
         self.keys: Keys
         self.election: Election
+        self.speaking: Speaking
         self.flows: Flows
         self.reporting: Reporting
         self.leading: Leading | None = None
         self._data = data
         self._rate = rate
         self._listener = on_event
-        self._sequence = 0
-        self._lives = 1
         self._replays = Replays()
         self.reservations = Reservations(host, directory, settings)
         self._pages: dict[tuple[bytes, int, int], dict[int, m.KeepAlive]] = {}
@@ -129,22 +139,30 @@ class McftpNode(GroupReceiver):
         """Who led before the last change, perhaps us."""
         self.last_keep_alive: m.KeepAlive | None = None
         self._wake = asyncio.Event()
-        self._waiting: deque[m.Message] = deque()
         self._task: asyncio.Task[None] | None = None
         self._begin = False
         self._looked_at = float("-inf")
         self._looking: asyncio.Task[None] | None = None
+        self._heard_at = float("-inf")
+        self._rejoined_at = float("-inf")
+        self._rejoining: asyncio.Task[None] | None = None
         self._closed = False
 
     # -- life ---------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Begins to look for the group.  Raises nothing that a network can cause."""
-        seed, lives, votes = await self._restored()
-        self.keys = Keys(seed)
-        # What a peer says after a restart counts as later than all that it said before.
-        self._lives = lives + 1
-        self._sequence = self._lives << LIFE_BITS
+        self.speaking = Speaking(
+            self.host,
+            self.key,
+            self.file,
+            self.settings.state_folder,
+            port=self.settings.swarm_port,
+            warn=lambda line: self.tell(McftpEvent("warning", line)),
+            wake=self.wake,
+        )
+        votes = await self.speaking.restore()
+        self.keys = self.speaking.keys
         self.election = Election(
             self.keys.peer,
             self.file,
@@ -168,21 +186,8 @@ class McftpNode(GroupReceiver):
             warn=lambda line: self.tell(McftpEvent("warning", line)),
             changed=self.wake,
         )
-        if votes:
-            await self._save()
         self.transfer.on_complete(self._completed)
         self._task = asyncio.get_running_loop().create_task(self._live(), name="MC-FTP")
-
-    async def _restored(self) -> ballots.Record:
-        if self.settings.state_folder is not None:
-            found = await self.host.work(ballots.load, self.host.storage, self._path)
-            if found is not None:
-                return found
-        return ballots.Record(self.host.entropy(32), 0, [])
-
-    @property
-    def _path(self) -> str:
-        return ballots.path_of(self.settings.state_folder or "", self.key)
 
     async def close(self) -> None:
         """Leaves politely: a leader hands over, streams end, addresses are given back."""
@@ -193,7 +198,7 @@ class McftpNode(GroupReceiver):
             await self._say_goodbye()
         self._closed = True
         self._task.cancel()
-        tasks = [self._task, *([self._looking] if self._looking else [])]
+        tasks = [task for task in (self._task, self._looking, self._rejoining) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -202,9 +207,8 @@ class McftpNode(GroupReceiver):
         await self.reservations.close()
         if self.group is not None:
             self.group.close()
-            self.group = None
-        if self.settings.state_folder is not None:
-            await self.host.work(ballots.forget, self.host.storage, self._path)
+            self.group = self.speaking.group = None
+        await self.speaking.forget()
 
     async def _say_goodbye(self) -> None:
         leading = self.leading
@@ -256,7 +260,7 @@ class McftpNode(GroupReceiver):
             self._wake.clear()
             now = self.host.time()
             self._do(now)
-            await self._flush()
+            await self.speaking.flush(self.election)
             next_at = self._next_at()
             try:
                 async with asyncio.timeout_at(None if next_at == float("inf") else next_at):
@@ -267,6 +271,7 @@ class McftpNode(GroupReceiver):
     async def _join(self, address: bytes) -> None:
         """Becomes a member of the group at an address, and of no other."""
         old, self.group = self.group, None
+        self.speaking.group = None
         if old is not None:
             old.close()
             self._stop_leading()
@@ -275,7 +280,7 @@ class McftpNode(GroupReceiver):
             self._told = (b"", 0, -1)
             self.last_keep_alive = None
             self.apply(())
-        self.group = await self.groups.join(address, self)
+        self.group = self.speaking.group = await self.groups.join(address, self)
         self.election.watch(self.host.time())
         self.reporting.joined()
         self.tell(McftpEvent("group", address.decode("ascii", "replace")))
@@ -297,6 +302,18 @@ class McftpNode(GroupReceiver):
         if self.leading is None and now - election.heard_at > LOST_INTERVALS * election.interval_s:
             self._look_again(now)
         self._hold_up(now)
+        self._rejoin(now)
+
+    def _rejoin(self, now: float) -> None:
+        """Keeps switches from forgetting us (a querier that came late)."""
+        if self.leading is not None:
+            alone = len(self.leading.leader.members) < 2
+            due_at = float("inf") if alone else self._heard_at + DEAF_S
+        else:
+            due_at = self.election.heard_at + REJOIN_INTERVALS * self.election.interval_s
+        if now >= max(due_at, self._rejoined_at + REJOIN_S) and self.group is not None:
+            self._rejoined_at = now
+            self._rejoining = asyncio.get_running_loop().create_task(self.group.rejoin())
 
     def _next_at(self) -> float:
         election = self.election
@@ -304,6 +321,8 @@ class McftpNode(GroupReceiver):
         if self.leading is not None:
             rows.append(self.leading.next_at)
         else:
+            silent_at = election.heard_at + REJOIN_INTERVALS * election.interval_s
+            rows.append(max(silent_at, self._rejoined_at + REJOIN_S))
             lost_at = election.heard_at + LOST_INTERVALS * election.interval_s
             rows.append(max(lost_at, self._looked_at + self.settings.find_again_s[-1] / 2) + 0.01)
         return max(min(rows), self.host.time() + 0.001)
@@ -363,42 +382,9 @@ class McftpNode(GroupReceiver):
             return
         self.wake()
 
-    # -- speaking -----------------------------------------------------------------------
-
     def say(self, message: m.Message) -> None:
-        """To the group, signed; what binds us is on disk before (`_flush`)."""
-        self._waiting.append(message)
-        if not self.election.unsaved:
-            self._send_waiting()
-        else:
-            self.wake()
-
-    def _send_waiting(self) -> None:
-        while self._waiting and self.group is not None:
-            self._sequence += 1
-            table = codec.encode(self._waiting.popleft())
-            if self.settings.swarm_id:
-                table[KEY] = self.settings.swarm_id
-            self.group.send(make(self.keys, self.file, self._sequence, table))
-
-    async def _flush(self) -> None:
-        election = self.election
-        while election.outbox or election.unsaved:
-            said, election.outbox = election.outbox, []
-            if election.unsaved:
-                election.unsaved = False
-                await self._save()
-            self._waiting.extend(said)
-        self._send_waiting()
-
-    async def _save(self) -> None:
-        if self.settings.state_folder is None:
-            return
-        record = ballots.Record(self.keys.seed, self._lives, self.election.record())
-        try:
-            await self.host.work(ballots.save, self.host.storage, self._path, record)
-        except StorageError as error:
-            self.flows.warn_once(f"votes cannot be kept: {error}")
+        """To the group, signed."""
+        self.speaking.say(message, self.election)
 
     # -- hearing ------------------------------------------------------------------------
 
@@ -425,6 +411,7 @@ class McftpNode(GroupReceiver):
         if not said.verified() or not self._replays.is_new(said.public, said.sequence):
             return
         now, sender = self.host.time(), said.peer_id
+        self._heard_at = now
         if isinstance(message, m.KeepAlive):
             self._hear_keep_alive(sender, message, now)
         elif isinstance(message, m.StatusRequest):
@@ -432,6 +419,9 @@ class McftpNode(GroupReceiver):
                 self.reporting.asked(message, now)
         elif isinstance(message, m.Ballot | m.PreVote | m.Vote | m.HandOver | m.Accept):
             self.election.heard(sender, message, now)
+        elif isinstance(message, m.Published):
+            if sender == self.election.leader and self.publishing.heard(sender, message):
+                self.tell(McftpEvent("published"))
         elif self.leading is not None:
             self.leading.heard(sender, message, now)
         self.wake()
@@ -479,42 +469,9 @@ class McftpNode(GroupReceiver):
 
     def view(self) -> View:
         """How it stands."""
-        election, leader = self.election, self.leading.leader if self.leading else None
-        followed = self.flows.followed
-        return View(
-            group=self.group.address.decode("ascii", "replace") if self.group else "",
-            leader=election.leader.hex(),
-            leading=self.leading is not None,
-            reign=election.reign.hex(),
-            term=election.leader_term,
-            members=len(leader.members)
-            if leader
-            else (self.last_keep_alive.members if self.last_keep_alive else 0),
-            started=leader.started
-            if leader
-            else (self.last_keep_alive.started if self.last_keep_alive else False),
-            receivers=self.leading.receivers() if self.leading else (),
-            streams=tuple(
-                StreamView(
-                    stream.number,
-                    stream.address.decode("ascii", "replace"),
-                    stream.sender.hex(),
-                    stream.sender == self.keys.peer,
-                    stream.number in followed,
-                    stream.rate_bytes_per_s,
-                    self._position(stream.number),
-                    stream.block_count,
-                )
-                for stream in self._streams
-            ),
-            sent_bytes=self.flows.sent_bytes,
-            joined=leader.members.joined() if leader else 0,
-            complete=leader.members.complete() if leader else 0,
-        )
+        return view_of(self)
 
-    def _position(self, number: int) -> int:
-        sending = self.flows.sending.get(number)
-        if sending is not None:
-            return sending.progress.position
-        running = self.leading.leader.running.get(number) if self.leading else None
-        return running.position if running is not None else 0
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Of the schedule that is at work."""
+        return self._streams

@@ -226,7 +226,7 @@ class Receiving:
         """The streams that come and bring what they carry."""
         return [
             each.stream
-            for each in self._following.values()
+            for each in self.following.values()
             if each.group is not None and not each.stalled and not each.dismissed
         ]
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 JOIN_SPREAD_S = 0.05
 """A newcomer reports at a random moment of so long, or later where many are heard."""
+COUNT_EVERY_S = 0.2
+"""How often blocks are counted: a terabyte has a million of them."""
 SENT_EVERY_S = 0.5
 """How often a sender says where it is."""
 SENT_LOOK_S = 0.1
@@ -44,6 +46,7 @@ class Reporting:
         self._unheld: list[int] = list(range(node.layout.block_count))
         self._held = 0
         self._counted = -1
+        self._counted_at = float("-inf")
         self._started_at = self._host.time()
         interested = node.settings.interested
         self.receives = not node.transfer.complete if interested is None else interested
@@ -57,8 +60,10 @@ class Reporting:
     def held(self) -> int:
         """The blocks that are here, as bits; blocks do not go away again."""
         have, layout = self._node.transfer.have, self._node.layout
-        if have.count != self._counted:
-            self._counted = have.count
+        now = self._host.time()
+        fresh = now - self._counted_at < COUNT_EVERY_S and not self._node.transfer.complete
+        if have.count != self._counted and not fresh:
+            self._counted, self._counted_at = have.count, now
             left = []
             for block in self._unheld:
                 if all(piece in have for piece in layout.pieces_of(block)):
@@ -77,22 +82,22 @@ class Reporting:
         """How it stands with us, with the blocks from `first` on."""
         node, settings = self._node, self._node.settings
         held = self.held
-        complete = not self._unheld
+        whole = not self._unheld
         may_lead = settings.may_lead and (node.leading is not None or node.leaderships.room)
         return m.Status(
             number=self._number,
-            complete=complete,
+            complete=node.transfer.complete,
             have_blocks=self.held_blocks,
-            first=0 if complete else first,
-            count=0 if complete else count,
-            held=b"" if complete else held_bytes(held, first, count),
+            first=0 if whole else first,
+            count=0 if whole else count,
+            held=b"" if whole else held_bytes(held, first, count),
             up_bytes_per_s=settings.up_bytes_per_s,
             down_bytes_per_s=int(node.flows.rate_bytes_per_s()),
             port=settings.swarm_port,
             uptime_s=int(self._host.time() - self._started_at),
             loss_permille=min(1_000, round(1000 * node.flows.loss())),
             receives=self.receives,
-            sends=settings.may_send,
+            sends=settings.may_send and not node.transfer.sink.in_order,
             leads=may_lead and held > 0,
         )
 
@@ -160,7 +165,7 @@ class Reporting:
             self._page += 1
             status = self.status(first, min(m.STATUS_BITS_MAX, blocks - first))
             self._say(status)
-            if status.complete:
+            if not status.count:
                 break
 
     async def last(self) -> None:

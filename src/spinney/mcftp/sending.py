@@ -146,13 +146,16 @@ class Sending(GroupReceiver):
             self._group.close()
         await self._supply.close()
 
-    def reschedule(self, stream: Stream) -> None:
-        """What and how fast from now on; number, address and sender stay."""
+    def reschedule(self, stream: Stream, rate: Rate | None = None) -> None:
+        """What and how fast from now on; number, address and sender stay.  `rate`: in the place
+        of the one that was given."""
         assert (stream.number, stream.address) == (self.stream.number, self.stream.address)
         if stream.blocks != self.stream.blocks:
             self._plan.reorder(stream.blocks)
         self.stream = stream
-        if self._given_rate is None:
+        if rate is not None:
+            self._given_rate = self._rate = rate
+        elif self._given_rate is None:
             self._rate = FixedRate(stream.rate_bytes_per_s)
         self._wake.set()
 

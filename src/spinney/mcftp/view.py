@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Happened: TypeAlias = Literal["searching", "group", "leader", "started", "complete", "warning"]
+Happened: TypeAlias = Literal[
+    "searching", "group", "leader", "started", "published", "complete", "warning"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,7 @@ class McftpEvent:
 
     `searching`: no group found yet, tried again.  `group`: joined, `detail` is its address.
     `leader`: `detail` is the leader's id, `mine` whether that is us.  `started`: data are sent.
+    `published`: what the publisher signed is here and holds.
     `complete`: `until_complete` receivers have everything.  `warning`: `detail` is one line for
     the user, and the transfer goes on.
     """

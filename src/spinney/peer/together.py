@@ -55,8 +55,8 @@ class BoundRate:
     def bytes_per_s(self) -> float:
         return min(self._inner.bytes_per_s, self._most)
 
-    def heard(self, loss: float, now: float) -> None:
-        self._inner.heard(loss, now)
+    def heard(self, loss: float, queue_s: float, now: float) -> None:
+        self._inner.heard(loss, queue_s, now)
 
     def sent(self, size_bytes: int, now: float) -> None:
         """The swarm waits until this is paid."""
