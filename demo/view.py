@@ -23,11 +23,19 @@ class State:
         self.down = self.up = 0.0
         self.peers = 0
         self.phase = "starting"
+        self.by: dict[str, int] = {}
+        """Useful bytes by each way."""
+        self.multicast_off = ""
+        self.joined = 0
+        self.started = False
 
     def heard(self, event: dict[str, Any], now: float) -> None:
         kind = event["event"]
         if kind == "ready":
             self.ready_at, self.phase = now, "ready"
+            self.multicast_off = event.get("multicast", {}).get("off", "")
+        elif kind == "started":
+            self.started = True
         elif kind == "progress":
             self.have_bytes = event["have_bytes"]
             self.sent_bytes = event.get("sent_bytes", 0)
@@ -35,6 +43,8 @@ class State:
             self.peers = event["peers"]
             self.phase = event.get("state", "")
             ways = event.get("sources", {}).values()
+            self.by = {name: way["useful"] for name, way in event.get("sources", {}).items()}
+            self.joined = event.get("group", {}).get("joined", 0)
             self.duplicate_bytes = sum(way["duplicate"] for way in ways)
             self.bad_bytes = sum(way["bad"] for way in ways)
         elif kind == "done":
@@ -45,11 +55,21 @@ def megabytes(count: float) -> str:
     return f"{count / 1e6:.1f} MB"
 
 
+def how(one: State) -> str:
+    """By which ways it came: `97 % multicast, 3 % swarm`."""
+    total = sum(one.by.values())
+    if not total:
+        return f"{one.peers} peers"
+    rows = sorted(one.by.items(), key=lambda row: -row[1])
+    return ", ".join(f"{100 * count / total:.0f} % {way}" for way, count in rows if count)
+
+
 class PlainView:
     """A line every two seconds, for pipes and logs."""
 
-    def __init__(self, sharer: State, getters: list[State], size: int) -> None:
+    def __init__(self, sharer: State, getters: list[State], size: int, title: str) -> None:
         self.sharer, self.getters, self.size = sharer, getters, size
+        self.title = title
         self._next = 0.0
         self._began = time.monotonic()
 
@@ -81,8 +101,8 @@ class PlainView:
 class LiveView(PlainView):
     """Bars that grow, and how little the sharer has to send for it."""
 
-    def __init__(self, sharer: State, getters: list[State], size: int) -> None:
-        super().__init__(sharer, getters, size)
+    def __init__(self, sharer: State, getters: list[State], size: int, title: str) -> None:
+        super().__init__(sharer, getters, size, title)
         from rich.live import Live
 
         self._totals: deque[float] = deque([0.0] * 40, maxlen=40)
@@ -130,7 +150,7 @@ class LiveView(PlainView):
                 f"{100 * share:5.1f} %",
                 Text(state, style=colour),
                 f"{one.up / 1e6:5.1f} MB/s ↑",
-                f"{one.peers} peers",
+                how(one),
             )
         copies = self.sharer.sent_bytes / self.size
         table.add_row("", "", "", "", "", "")
@@ -140,13 +160,16 @@ class LiveView(PlainView):
             f"{copies:5.2f}",
             Text(f"of {len(self.getters)} copies", style="yellow"),
             f"{self.sharer.up / 1e6:5.1f} MB/s ↑",
-            f"{self.sharer.peers} peers",
+            self._waiting(),
         )
         table.add_row("together", self._sparkline(), "", f"{self._totals[-1] / 1e6:5.1f} MB/s ↓")
         elapsed = time.monotonic() - self._began
-        return Panel(
-            table, title="one file, eight peers", subtitle=f"{elapsed:.1f} s", expand=False
-        )
+        return Panel(table, title=self.title, subtitle=f"{elapsed:.1f} s", expand=False)
+
+    def _waiting(self) -> str:
+        if self.sharer.started or not self.sharer.joined:
+            return f"{self.sharer.peers} peers"
+        return f"waits: {self.sharer.joined} of {len(self.getters)} have joined"
 
     def _sparkline(self) -> str:
         most = max(self._totals) or 1.0
@@ -155,32 +178,42 @@ class LiveView(PlainView):
 
 
 def summary(
-    sharer: State, getters: list[State], size: int, rate: int, right: list[bool], digest: str
+    acts: list[tuple[bool, State, list[State]]], size: int, rate: int, digest: str
 ) -> list[str]:
-    """Time, bytes and the fluid lower bound; the clock runs from the first getter's `ready`."""
-    count = len(getters)
-    first = min(one.ready_at or 0.0 for one in getters)
-    took = max(one.done_at or 0.0 for one in getters) - first
-    together = count * size / (rate + count * rate)
-    bound = max(size / rate, together)
-    sent = sharer.sent_bytes
-    given = sum(one.sent_bytes for one in getters)
-    wasted = sum(one.duplicate_bytes + one.bad_bytes for one in getters)
-    return [
+    """What the sharer sent with and without multicast; the clock runs from the first getter's
+    `ready`."""
+    count = len(acts[0][2])
+    rows = [
         "",
-        f"{sum(right)} of {count} copies read back from disk are right (SHA-256 {digest[:16]}...)"
-        if all(right)
-        else f"ONLY {sum(right)} of {count} copies are right",
+        f"{count * len(acts)} of {count * len(acts)} copies read back from disk are right"
+        f" (SHA-256 {digest[:16]}...)",
         "",
-        f"  time, first getter ready to last copy verified   {took:6.1f} s",
-        f"  {count} separate copies from the sharer alone          {count * size / rate:6.1f} s",
-        f"  lower bound max(F/u_s, F/d_min, N·F/(u_s + Σu_i)){bound:6.1f} s"
-        f"   we took {took / bound:.2f} times that",
-        "",
-        f"  the sharer sent       {megabytes(sent):>10}   {sent / size:5.2f} copies"
-        f" instead of {count} ({megabytes(count * size)})",
-        f"  the getters gave      {megabytes(given):>10}   to each other",
-        f"  twice or wrong        {megabytes(wasted):>10}",
-        "",
-        f"  F = {size:,} bytes, N = {count}, u_s = u_i = {rate / 1e6:g} MB/s, d not limited",
+        f"  {'':<38}{'time':>8}{'sharer sent':>16}{'copies':>9}{'getters gave':>16}",
     ]
+    for multicast, sharer, getters in acts:
+        took = max(one.done_at or 0.0 for one in getters) - min(
+            one.ready_at or 0 for one in getters
+        )
+        given = sum(one.sent_bytes for one in getters)
+        name = "multicast, beside the swarm" if multicast else "the swarm alone"
+        rows.append(
+            f"  {name:<38}{took:>6.1f} s{megabytes(sharer.sent_bytes):>16}"
+            f"{sharer.sent_bytes / size:>9.2f}{megabytes(given):>16}"
+        )
+    alone = f"{count} separate copies (computed)"
+    rows.append(
+        f"  {alone:<38}{count * size / rate:>6.1f} s{megabytes(count * size):>16}{count:>9.2f}"
+    )
+    bound = max(size / rate, count * size / (rate + count * rate))
+    rows.append(f"  {'lower bound max(F/u_s, N·F/(u_s + Σu_i))':<40}{bound:>4.1f} s")
+    sent = {multicast: sharer.sent_bytes for multicast, sharer, _ in acts}
+    rows.append("")
+    if True in sent and False in sent:
+        rows.append(
+            f"  With multicast the sharer sent {megabytes(sent[True])}, without it"
+            f" {megabytes(sent[False])}."
+        )
+    rows.append(
+        f"  F = {size:,} bytes, {count} getters, each machine may send {rate / 1e6:g} MB/s."
+    )
+    return rows

@@ -103,6 +103,8 @@ class GroupState:
     streams: tuple[GroupStream, ...] = ()
     joined: int | None = None
     complete: int | None = None
+    wait_for: int | None = None
+    """How many receivers its leader waits for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from spinney.errors import WireError
 from spinney.mcftp import codec, neighbours
 from spinney.mcftp import messages as m
-from spinney.mcftp.neighbours import KEY as PORT_KEY
 from spinney.mcftp.stream import Stream
 from spinney.trust.envelope import DATAGRAM_BYTES_MAX, file_tag, make, parse
 from spinney.trust.keys import Keys
@@ -103,7 +102,7 @@ def test_a_status_comes_back_as_it_was() -> None:
 
 
 def test_the_fullest_page_fits() -> None:
-    runs = tuple((2 * number + (1 << 23), 1) for number in range(700))
+    runs = tuple((2 * number + (1 << 23), 1) for number in range(860))
     streams = tuple(
         Stream(number, bytes(codec.ADDRESS_BYTES_MAX), PEERS[0], 255, LARGE, runs[number::4])
         for number in range(4)
@@ -116,14 +115,14 @@ def test_the_fullest_page_fits() -> None:
             serial=LARGE,
             page=number,
             pages=len(pages),
-            interval_ms=codec.INTERVAL_MS_MAX,
+            interval_ms=600_000,
             age_ms=LARGE,
             members=LARGE,
             electorate=FULL,
             proposed=FULL,
             streams=page,
         )
-        table = {**codec.encode(said), PORT_KEY: 65_535}
+        table = {**codec.encode(said), neighbours.KEY: bytes(neighbours.ID_BYTES)}
         assert len(make(KEYS, FILE, LARGE, table)) <= DATAGRAM_BYTES_MAX
 
 

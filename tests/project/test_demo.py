@@ -27,8 +27,15 @@ def test_the_demo_verifies_and_sums_up(tmp_path: Path) -> None:
         timeout=90,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 of 3 copies read back from disk are right" in done.stdout
-    for words in ("lower bound", "the sharer sent", "3 separate copies", "magnet:?"):
+    assert "6 of 6 copies read back from disk are right" in done.stdout
+    for words in (
+        "lower bound",
+        "the sharer sent",
+        "3 separate copies",
+        "magnet:?",
+        "multicast, beside the swarm",
+        "the swarm alone",
+    ):
         assert words in done.stdout
     assert not list(tmp_path.iterdir()), "the demo cleans up its files"
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from collections.abc import Iterable
+
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
 from spinney import events
 from spinney.cli import words
+from spinney.cli.roster import group_lines
+
+ROWS_ABOVE = 4
+"""Of the terminal, left to the progress line and to what was said last."""
 
 
 def details(event: events.Progress) -> str:
@@ -23,11 +30,24 @@ def details(event: events.Progress) -> str:
     return " · ".join(parts)
 
 
+class _WithGroup(Progress):
+    """The line, and below it the multicast group, as far as the terminal has room."""
+
+    event: events.Progress | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.event is not None:
+            rows = self.console.size.height - ROWS_ABOVE
+            for line in group_lines(self.event, rows, self.console.size.width - 1):
+                yield Text(line, no_wrap=True)
+
+
 class ProgressLine:
     """One line on stderr that is drawn again and again, and gone at the end."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._progress = Progress(
+        self._progress = _WithGroup(
             TextColumn("{task.description:<11}"),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>5.1f} %"),
@@ -61,4 +81,5 @@ class ProgressLine:
         self._show("hashing", done, total, f"{words.size(done)} of {words.size(total)}")
 
     def progress(self, event: events.Progress) -> None:
+        self._progress.event = event
         self._show(event.state, event.have_bytes, event.total_bytes, details(event))

@@ -13,8 +13,9 @@ from typing import IO, Any, Protocol
 
 from spinney.cli import words
 from spinney.cli.lines import Lines
+from spinney.cli.roster import ready_line
 from spinney.cli.stdstreams import drop_output
-from spinney.events import Done, Error, Event, Progress, Ready, Warning
+from spinney.events import Done, Error, Event, Progress, Ready, Started, Warning
 
 
 class Reporter(Protocol):
@@ -126,6 +127,12 @@ class ForPeople:
         if isinstance(event, Ready):
             if event.torrent is not None:
                 self._ready_to_share(event)
+            elif not self._brief:
+                self._say_multicast(event)
+        elif isinstance(event, Started):
+            if not self._brief:
+                joined = words.count(event.receivers, "receiver")
+                self.say(f"Sending to {joined}, after {words.duration(event.waited_s)}.")
         elif isinstance(event, Progress):
             self._progress = event
             if self._line is not None:
@@ -147,8 +154,14 @@ class ForPeople:
         for name, value in rows:
             if value:
                 self.say(f"{name:<11}{words.printable(value)}")
+        self._say_multicast(event)
         if not self._brief:
             self.say("Sharing until you stop it with Ctrl-C.")
+
+    def _say_multicast(self, event: Ready) -> None:
+        line = ready_line(event.multicast) if event.multicast is not None else None
+        if line:
+            self.say(f"{'Multicast':<11}{words.printable(line)}")
 
     def stopped(self) -> None:
         """One line for a person at a terminal; a pipe gets nothing."""

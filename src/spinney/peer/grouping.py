@@ -14,7 +14,7 @@ ID_DIGITS = 8
 """Of a peer's id: enough to tell those of one group apart."""
 
 
-def group_state(view: View) -> GroupState:
+def group_state(view: View, wait_for: int) -> GroupState:
     return GroupState(
         address=view.group,
         leader=view.leader[:ID_DIGITS],
@@ -35,6 +35,7 @@ def group_state(view: View) -> GroupState:
         ),
         joined=view.joined if view.leading else None,
         complete=view.complete if view.leading else None,
+        wait_for=wait_for if view.leading and wait_for else None,
     )
 
 

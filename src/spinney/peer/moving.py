@@ -59,6 +59,7 @@ class SwarmMoving(Moving[R]):
         self._multicast: Multicast | None = None
         self._together: Together | None = None
         self._joined_at = 0.0
+        self._wait_for = 0
 
     # -- progress
 
@@ -88,7 +89,7 @@ class SwarmMoving(Moving[R]):
             availability=round(transfer.availability(), 3) if transfer is not None else None,
             seconds_left=round(wanted_left / down, 1) if wanted_left and down > 0 else None,
             state=self._state,
-            group=group_state(view) if view is not None else None,
+            group=group_state(view, self._wait_for) if view is not None else None,
             receivers=receivers_of(view, descriptor) if view is not None and descriptor else None,
         )
 
@@ -166,6 +167,7 @@ class SwarmMoving(Moving[R]):
         assert self._plan is not None
         assert self._multicast is not None
         self._joined_at = self._host.time()
+        self._wait_for = settings.wait_for
         await self._together.start(
             transfer, self._multicast, self._plan, settings, self._group_event
         )

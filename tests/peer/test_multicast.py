@@ -1,0 +1,299 @@
+"""Multicast and the swarm at once, through `Peer`, on simulated machines of one LAN."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+
+import pytest
+from tests.peer.test_peer_simulated import read, write
+
+from spinney.config import Settings
+from spinney.errors import NetworkError, UsageError
+from spinney.events import Event, Progress, Ready, Started, Warning
+from spinney.peer import Peer
+from spinney.peer.getting import Getting
+from spinney.sim import SimHost, World
+
+DATA = Random(7).randbytes(8_000_000)
+RATE = 2_000_000.0
+
+
+def run(
+    machines: int, scenario: Callable[[list[SimHost]], Awaitable[None]], *, seed: int = 1
+) -> None:
+    with World(seed) as world:
+        home = world.lan("home")
+        hosts = [world.host(f"m{number}", on=home) for number in range(machines)]
+
+        async def main() -> None:
+            async with asyncio.timeout(900):
+                await scenario(hosts)
+
+        world.run(main())
+
+
+async def got(getting: Getting) -> dict[str, tuple[int, int]]:
+    """(useful, duplicate) by way."""
+    done = await getting.wait()
+    return {way: (row.useful, row.duplicate) for way, row in done.sources.items()}
+
+
+def test_a_room_gets_it_once_by_multicast_and_nothing_twice() -> None:
+    """Swarm and group are both there; members of the group leave the swarm alone meanwhile."""
+
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA)
+        heard: list[Event] = []
+        async with Peer(hosts[0]) as sharer:
+            sharing = await sharer.share(
+                "image.iso", wait_for=4, rate_bytes_per_s=RATE, on_event=heard.append
+            )
+            peers = [Peer(host) for host in hosts[1:]]
+            gettings = [await peer.get(sharing.link, "out") for peer in peers]
+            rows = [await got(getting) for getting in gettings]
+            for row in rows:
+                assert row["multicast"] == (len(DATA), 0)
+                assert row.get("swarm", (0, 0)) == (0, 0)
+            assert sharing.sent_bytes <= 1.02 * len(DATA)
+            assert [event.receivers for event in heard if isinstance(event, Started)] == [4]
+            assert not [event for event in heard if isinstance(event, Warning)]
+            ready = next(event for event in heard if isinstance(event, Ready))
+            assert ready.multicast is not None
+            assert (ready.multicast.ttl, ready.multicast.off) == (1, None)
+            for peer in peers:
+                await peer.close()
+        assert all(read(host, "out/image.iso") == DATA for host in hosts[1:])
+
+    run(5, scenario)
+
+
+def test_one_receiver_uses_both_ways_at_once() -> None:
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA)
+        async with Peer(hosts[0]) as sharer, Peer(hosts[1]) as getter:
+            sharing = await sharer.share(
+                "image.iso", rate_bytes_per_s=RATE, up_bytes_per_s=4_000_000
+            )
+            began = asyncio.get_running_loop().time()
+            row = await got(await getter.get(sharing.link, "out"))
+            took = asyncio.get_running_loop().time() - began
+            assert row["multicast"][0] > 0
+            assert row["swarm"][0] > 0
+            assert sum(useful for useful, _ in row.values()) == len(DATA)
+            assert sum(twice for _, twice in row.values()) <= 0.15 * len(DATA)
+            assert took < 0.9 * len(DATA) / RATE
+
+    run(2, scenario)
+
+
+def test_a_limit_of_sending_binds_both_ways_together() -> None:
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA)
+        up = 1_000_000.0
+        async with Peer(hosts[0]) as sharer, Peer(hosts[1]) as getter:
+            sharing = await sharer.share(
+                "image.iso", rate_bytes_per_s=5_000_000.0, up_bytes_per_s=up
+            )
+            await getter.get(sharing.link, "out")
+            before, at = sharing.sent_bytes, asyncio.get_running_loop().time()
+            await asyncio.sleep(5.0)
+            seconds = asyncio.get_running_loop().time() - at
+            sent = sharing.sent_bytes - before
+            assert sent <= up * (seconds + 0.2) + 32_768
+            assert sent >= 0.7 * up * (seconds - 2.0)
+
+    run(2, scenario)
+
+
+def test_who_may_receive_less_than_the_group_sends_does_not_join_its_streams() -> None:
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA[:2_000_000])
+        heard: list[Event] = []
+        async with Peer(hosts[0]) as sharer, Peer(hosts[1]) as getter:
+            sharing = await sharer.share("image.iso", rate_bytes_per_s=RATE)
+            getting = await getter.get(
+                sharing.link, "out", down_bytes_per_s=400_000, on_event=heard.append
+            )
+            row = await got(getting)
+            assert row.get("multicast", (0, 0)) == (0, 0)
+            assert any("--down" in event.message for event in heard if isinstance(event, Warning))
+
+    run(2, scenario)
+
+
+def test_multicast_only() -> None:
+    """Of the swarm no more than the description: a bare magnet link works."""
+
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA)
+        async with Peer(hosts[0]) as sharer, Peer(hosts[1]) as getter:
+            sharing = await sharer.share("image.iso", rate_bytes_per_s=RATE, multicast_only=True)
+            row = await got(await getter.get(sharing.link, "out", multicast_only=True))
+            assert list(row) == ["multicast"]
+            last = getter  # no swarm is left
+            assert not last._running or last._running[0]._swarm is None
+
+    run(2, scenario)
+
+
+def test_the_sharer_dies_and_those_that_have_parts_complete_each_other() -> None:
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA)
+        sharer = Peer(hosts[0])
+        sharing = await sharer.share("image.iso", rate_bytes_per_s=RATE, wait_for=3)
+        gettings = []
+        for host in hosts[1:4]:
+            gettings.append(await Peer(host).get(sharing.link, "out", seed_time_s=600))
+        while min(getting.status().have_bytes for getting in gettings) < len(DATA) // 4:
+            await asyncio.sleep(0.1)
+        late = await Peer(hosts[4]).get(sharing.link, "out")
+        await asyncio.sleep(3.5)  # all has gone by once
+        hosts[0].crash()
+        await late.wait()
+        assert read(hosts[4], "out/image.iso") == DATA
+
+    run(5, scenario)
+
+
+def test_until_complete_counts_each_once_whatever_it_used() -> None:
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA[:1_000_000])
+        async with Peer(hosts[0]) as sharer:
+            sharing = await sharer.share("image.iso", rate_bytes_per_s=RATE, until_complete=3)
+            for number, more in enumerate(({}, {"multicast": False}, {"multicast_only": True}), 1):
+                assert sharing.complete_peers == number - 1
+                async with Peer(hosts[number]) as getter:
+                    await (await getter.get(sharing.link, "out", **more)).wait()
+                    await asyncio.sleep(0.5)
+            async with asyncio.timeout(30.0):
+                await sharing.wait()
+
+    run(4, scenario)
+
+
+def test_a_private_torrent_is_not_multicast_unless_asked() -> None:
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA[:100_000])
+        heard: list[Event] = []
+        tracker = ["http://192.0.2.1:6969/announce"]
+        async with Peer(hosts[0]) as sharer:
+            sharing = await sharer.share(
+                "image.iso", private=True, trackers=tracker, on_event=heard.append
+            )
+            assert isinstance(heard[0], Ready)
+            assert heard[0].multicast is not None
+            assert "private" in str(heard[0].multicast.off)
+            assert sharing.status().group is None
+            await sharing.close()
+            sharing = await sharer.share(
+                "image.iso", private=True, trackers=tracker, multicast_only=True
+            )
+            assert sharing.status().group is not None
+
+    run(1, scenario)
+
+
+@pytest.mark.parametrize("wish", [{"multicast": False}, {"lan": False}], ids=str)
+def test_who_does_not_want_it_says_nothing_by_multicast(wish: dict[str, bool]) -> None:
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA[:100_000])
+        async with Peer(hosts[0], Settings(lan=False)) as sharer:
+            sharing = await sharer.share("image.iso", **wish)
+            await asyncio.sleep(5.0)
+            assert sharing.status().group is None
+
+    run(1, scenario)
+
+
+def test_wrong_wishes_are_told_at_once() -> None:
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA[:100_000])
+        async with Peer(hosts[0]) as peer:
+            for group in ("10.0.0.1", "239.192.0.1", "239.255.1.1:80", "x", "239.255.1.1:x"):
+                with pytest.raises(UsageError, match="--group"):
+                    await peer.share("image.iso", group=group)
+            with pytest.raises(UsageError, match="exclude"):
+                await peer.share("image.iso", multicast=False, multicast_only=True)
+        async with Peer(hosts[0], Settings(interface="lo")) as peer:
+            with pytest.raises(UsageError, match="--ttl 0"):
+                await peer.share("image.iso", multicast_only=True)
+
+    run(1, scenario)
+
+
+def test_a_group_that_the_user_names() -> None:
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA[:1_000_000])
+        group = "239.255.7.7:7000"
+        async with Peer(hosts[0]) as sharer, Peer(hosts[1]) as named, Peer(hosts[2]) as found:
+            sharing = await sharer.share("image.iso", group=group, multicast_only=True)
+            gettings = [
+                await named.get(sharing.link, "out", group=group, multicast_only=True),
+                await found.get(sharing.link, "out", multicast_only=True),
+            ]
+            for getting in gettings:
+                row = await got(getting)
+                assert row["multicast"][0] == 1_000_000
+            progress = sharing.status()
+            assert isinstance(progress, Progress)
+            assert progress.group is not None
+            assert progress.group.address == f"ip4:{group}"
+
+    run(3, scenario)
+
+
+def test_a_pipe_is_filled_in_order_by_multicast() -> None:
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA)
+        out = bytearray()
+
+        async def take(data: memoryview) -> None:
+            out.extend(data)
+
+        async with Peer(hosts[0]) as sharer, Peer(hosts[1]) as getter:
+            sharing = await sharer.share("image.iso", rate_bytes_per_s=RATE, multicast_only=True)
+            getting = await getter.get(sharing.link, "-", stream=take, multicast_only=True)
+            await got(getting)
+        assert out == DATA
+
+    run(2, scenario)
+
+
+def test_a_folder_of_many_files() -> None:
+    async def scenario(hosts: list[SimHost]) -> None:
+        for number in range(40):
+            write(hosts[0], f"photos/{number}.jpg", DATA[number * 1000 : number * 31_000])
+        async with Peer(hosts[0]) as sharer, Peer(hosts[1]) as getter:
+            sharing = await sharer.share("photos", rate_bytes_per_s=RATE, format="hybrid",
+                                         multicast_only=True)  # fmt: skip
+            await got(await getter.get(sharing.link, "out", multicast_only=True))
+        for number in (1, 20, 39):
+            part = DATA[number * 1000 : number * 31_000]
+            assert read(hosts[1], f"out/photos/{number}.jpg") == part
+
+    run(2, scenario)
+
+
+def test_no_multicast_here_is_said_once_and_the_swarm_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(hosts: list[SimHost]) -> None:
+        def unable(self: object) -> None:
+            raise NetworkError("no IPv4 multicast on any interface")
+
+        monkeypatch.setattr("spinney.groups.ip.IpGroups.used", unable)
+        write(hosts[0], "image.iso", DATA[:100_000])
+        heard: list[Event] = []
+        async with Peer(hosts[0]) as sharer, Peer(hosts[1]) as getter:
+            sharing = await sharer.share("image.iso", on_event=heard.append)
+            row = await got(await getter.get(sharing.link, "out"))
+            assert row["swarm"][0] == 100_000
+            assert isinstance(heard[0], Ready)
+            assert heard[0].multicast is not None
+            assert "the swarm only" in str(heard[0].multicast.off)
+            with pytest.raises(NetworkError):
+                await sharer.share("image.iso", multicast_only=True, torrent_out="y.torrent")
+
+    run(2, scenario)
