@@ -50,6 +50,8 @@ class Child:
         self.heard: dict[str, tuple[float, dict[str, Any]]] = {}
         """The first JSON line with each word, and when it came."""
         self.lines: list[str] = []
+        self.states: dict[str, float] = {}
+        """The first time of each word under `state`, as our own programs report their progress."""
         self._news = threading.Condition()
         self._threads = [threading.Thread(target=self._wait, daemon=True)]
         if process.stdout is not None:
@@ -81,6 +83,7 @@ class Child:
                     with self._news:
                         for word in (*row, str(row.get("event", ""))):
                             self.heard.setdefault(word, (float(row.get("at", now)), row))
+                        self.states.setdefault(str(row.get("state")), now)
                         self._news.notify_all()
 
     def hear(self, word: str, most_s: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import spinney
 from rig.race import Side
 from rig.watch import Child
 
@@ -56,7 +57,8 @@ class Spinney(Side):
 
     def _hear_all(self, waiting: int) -> None:
         assert self.sender is not None
-        self.version = str(self.sender.hear("ready", 60).get("version", ""))
+        self.sender.hear("ready", 60)
+        self.version = f"spinney {spinney.__version__}"
         limit = time.monotonic() + 30
         while self._joined() < waiting:
             if time.monotonic() > limit or self.sender.exit_code is not None:
@@ -65,9 +67,10 @@ class Spinney(Side):
         time.sleep(SETTLE_S)
 
     def _joined(self) -> int:
-        """The sender says with each receiver that joins how many are there."""
+        """The sender says with its progress how many receivers are there."""
         assert self.sender is not None
-        return max((int(row["joined"]) for row in self.sender.rows("joined")), default=0)
+        groups = [row["group"] for row in self.sender.rows("group")]
+        return max((int(group.get("joined") or 0) for group in groups), default=0)
 
     def send(self) -> float:
         assert self.sender is not None
@@ -75,8 +78,9 @@ class Spinney(Side):
         return time.monotonic()
 
     def done_at(self, host: int) -> float | None:
-        found = self.receivers[host].heard.get("done")
-        return found[0] if found else None
+        """`done` comes when its writer has also computed the SHA-256 that the line carries; the
+        last progress before it says that every piece is there and verified."""
+        return self.receivers[host].states.get("done")
 
     def stop(self) -> None:
         for child in self.children():
@@ -102,6 +106,14 @@ class SpinneyLibrary(Spinney):
             "--receivers", str(self.cell.receivers), *self.rate_words(),
         )  # fmt: skip
         self._hear_all(self.cell.receivers - bool(self.cell.late_s))
+
+    def _joined(self) -> int:
+        assert self.sender is not None
+        return max((int(row["joined"]) for row in self.sender.rows("joined")), default=0)
+
+    def done_at(self, host: int) -> float | None:
+        found = self.receivers[host].heard.get("done")
+        return found[0] if found else None
 
 
 class SpinneySwarm(Spinney):
