@@ -17,6 +17,9 @@ FIRST_PORT, LAST_PORT = 6881, 6889
 SAFE_RATE_BYTES_PER_S = 5_000_000
 """What multicast sends at first: safe on any LAN, Wi-Fi included; `--rate` says more."""
 
+FOUND = 0.0
+"""Instead of a rate: the rate is found, from the safe one on."""
+
 RATE_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
 TorrentFormat = Literal["v1", "v2", "hybrid"]
@@ -61,7 +64,8 @@ class TransferOptions(TypedDict, total=False):
     group: str | None
     """ADDRESS or ADDRESS:PORT of the file's management group; None: one that is free."""
     rate_bytes_per_s: float | None
-    """Payload that all senders of the group together send, if this peer leads it."""
+    """Payload that all senders of the group together send, if this peer leads it.  `FOUND`: as
+    much as is received without loss, beginning with the safe rate."""
 
 
 class ShareOptions(TransferOptions, total=False):
@@ -113,10 +117,17 @@ def parse_rate(text: str) -> float | None:
 
 
 def parse_speed(text: str) -> float:
-    """As `parse_rate`, but there is no "no limit": a rate to send at.  Raises `UsageError`."""
+    """As `parse_rate`, but there is no "no limit": a rate to send at, or `found`.
+
+    Raises `UsageError`.
+    """
+    if text.strip().lower() == "found":
+        return FOUND
     rate = parse_rate(text)
     if rate is None or rate < 1:
-        raise UsageError(f"{text!r} is no rate to send at: say bytes a second, such as 20M")
+        raise UsageError(
+            f"{text!r} is no rate to send at: say bytes a second, such as 20M, or found"
+        )
     return rate
 
 

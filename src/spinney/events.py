@@ -59,7 +59,7 @@ class Multicast:
     """How a transfer uses multicast: on which interfaces, how far (`ttl` hops), at which rate a
     group that it leads begins.  `off`: why not, in words."""
 
-    interfaces: tuple[str, ...] = ()
+    interfaces: tuple[str, ...] | None = None
     ttl: int | None = None
     rate_bytes_per_s: int | None = None
     off: str | None = None

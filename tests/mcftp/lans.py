@@ -15,7 +15,7 @@ class Lan:
 
     def __init__(self, seed: int, machines: int = 0, link: Link = QUICK) -> None:
         self.world = World(seed=seed)
-        self.segment = self.world.lan("room", link=link, isolated=True)
+        self.segment = self.world.lan("room", link=link, isolated=True, prefix4="10.7.0.0/16")
         self.hosts: list[SimHost] = [self.host() for _ in range(machines)] if machines else []
 
     def host(self) -> SimHost:

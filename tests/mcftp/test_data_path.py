@@ -54,7 +54,7 @@ def test_bytes_sent_stay_near_what_must_be_sent(receivers: int, loss: float) -> 
         print(f"{receivers} at {loss:.0%}: sent {sent:.3f}, {max(ends) - start:.2f} s")
         # With headers of 4 %; small files pay more for the spread of losses between blocks.
         assert sent * 1.044 <= 1.04 / (1 - loss) + 0.06
-        assert max(ends) - start <= sent * len(content.space) / RATE + 0.6
+        assert max(ends) - start <= sent * len(content.space) / RATE + 0.15
         for each in everyone:
             row = counted(each)
             assert (row.useful, row.duplicate, row.bad) == (len(content.space), 0, 0)
@@ -285,6 +285,7 @@ def test_buffers_are_bounded_and_what_was_forgotten_is_asked_for_again() -> None
         stream = sender_stream(stage.layout, 16_000_000)
         receiving = await stage.receiving(hosts[1], stream)
         sending = await stage.sending(hosts[0], stream)
+        sending.expect_receivers(1000)  # so that reports take their time
         done = asyncio.ensure_future(complete(receiving, 30))
         while not done.done():
             assert len(receiving.buffers) <= 4

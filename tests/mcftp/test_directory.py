@@ -63,7 +63,8 @@ def test_a_newcomer_asks() -> None:
         lan.world.run(run())
 
 
-def test_who_holds_it_defends_it() -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_who_holds_it_defends_it(seed: int) -> None:
     async def run() -> None:
         one = await directory(lan.hosts[0])
         assert await one.claim(KEY, b"a")
@@ -76,7 +77,7 @@ def test_who_holds_it_defends_it() -> None:
             assert found.value == b"a"
         assert one.conflicts(KEY) is None
 
-    with Lan(1, 5) as lan:
+    with Lan(seed, 5) as lan:
         lan.world.run(run())
 
 

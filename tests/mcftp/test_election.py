@@ -27,6 +27,7 @@ def keep_alive(election: Election) -> m.KeepAlive:
         int(INTERVAL_S * 1000),
         0,
         1,
+        0,
         False,
         bytes(32),
         election.electorate,
@@ -85,6 +86,16 @@ def test_one_vote_a_term_and_it_is_on_disk_first() -> None:
     assert not one.outbox
     one.heard(NAMES[1], m.Vote(REIGN, 2, (1, 1)), 2.1)  # its ballot was lost
     assert one.outbox == [m.Ballot(REIGN, 2, NAMES[1], False)]
+
+
+def test_no_vote_in_a_term_that_is_over() -> None:
+    one = elector(0)
+    one.heard(NAMES[1], m.Vote(REIGN, 5, (1, 1)), 2.0)
+    one.outbox.clear()
+    one.heard(NAMES[2], m.PreVote(REIGN, 4, (1, 1)), 2.0)
+    one.heard(NAMES[2], m.Vote(REIGN, 4, (1, 1)), 2.0)
+    assert not one.outbox
+    assert one.votes.term == 5
 
 
 def test_a_vote_is_remembered_after_a_restart() -> None:

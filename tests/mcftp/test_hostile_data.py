@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+import pytest
 from tests.mcftp.stage import GROUP, Notes, PlainKeys, Stage, complete, counted, lan, sender_stream
 
 from content.moving import Content
+from spinney.errors import WireError
 from spinney.groups.group import GroupReceiver, Sent
 from spinney.mcftp import packets as p
 from spinney.sim import SimHost, World
@@ -38,34 +40,42 @@ async def stranger(stage: Stage, host: SimHost) -> tuple[Any, Ear]:
 
 
 def test_what_makes_no_sense_is_counted_and_never_stored() -> None:
+    """Even from the sender's own address."""
     content = Content([2 * MIB], MIB)
-    world, hosts = lan(3)
+    world, hosts = lan(2)
 
     async def main() -> None:
         stage = Stage(content)
         stream = sender_stream(stage.layout, RATE)
         receiving = await stage.receiving(hosts[1], stream)
-        group, _ = await stranger(stage, hosts[2])
-        other = p.tag_of(b"other file", b"reign")
-        for prefix, block, symbol, length in (
-            (p.prefix_of(p.DATA, 0, other), 0, 0, 1408),
-            (p.prefix_of(p.DATA, 9, stage.tag), 0, 0, 1408),
-            (p.prefix_of(p.DATA, 0, stage.tag), 2, 0, 1408),
-            (p.prefix_of(p.DATA, 0, stage.tag), 2**32 - 1, 0, 1408),
-            (p.prefix_of(p.DATA, 0, stage.tag), 0, 0, 1407),
-            (p.prefix_of(p.DATA, 0, stage.tag), 0, 744, 1408),
-            (p.prefix_of(p.DATA, 0, stage.tag), 0, 745 + 1, 1408),
-            (p.prefix_of(p.DATA, 0, stage.tag), 0, 745, 10),
-        ):
-            group.send(p.HEADER.pack(prefix, block, symbol) + bytes(length))
-        for junk in (b"", b"\xd1", stage.tag, b"x" * 1400, p.prefix_of(p.MARK, 0, stage.tag)):
-            group.send(junk)
-        await asyncio.sleep(0.1)
-        row = receiving.streams[0]
-        assert row.foreign == 9
-        assert row.malformed == 4
-        assert all(each.untouched for each in receiving.buffers)
         sending = await stage.sending(hosts[0], stream)
+        await asyncio.sleep(0.02)
+        following = receiving.following[0]
+        address = next(iter(following._confirmed))
+        other = p.tag_of(b"other file", b"reign")
+        ours = p.prefix_of(p.DATA, 0, stage.tag)
+        before = {each.block: each.missing for each in receiving.buffers}
+        for prefix, block, symbol, length, row in (
+            (p.prefix_of(p.DATA, 0, other), 0, 500, 1408, "foreign"),
+            (p.prefix_of(p.DATA, 9, stage.tag), 0, 500, 1408, "foreign"),
+            (ours, 2, 0, 1408, "malformed"),
+            (ours, 2**32 - 1, 0, 1408, "malformed"),
+            (ours, 0, 500, 1407, "malformed"),
+            (ours, 0, 500, 0, "malformed"),
+            (ours, 0, 744, 1408, "malformed"),
+            (ours, 0, 745 + 1, 1408, "malformed"),
+            (ours, 0, 745, 10, "malformed"),
+        ):
+            count = getattr(following, row)
+            data = p.HEADER.pack(prefix, block, symbol) + bytes(length)
+            following.group_received([(data, address)])
+            assert getattr(following, row) == count + 1, (block, symbol, length)
+            following.group_burst(memoryview(data * 3), len(data), address)
+        for junk in (b"", b"\xd1", stage.tag, b"x" * 1400, p.prefix_of(p.MARK, 0, stage.tag)):
+            following.group_received([(junk, address)])
+            following.group_burst(memoryview(junk), max(1, len(junk)), address)
+        assert {each.block: each.missing for each in receiving.buffers} == before
+        assert not any(each.repairs for each in receiving.buffers)
         await complete(receiving, 10)
         assert counted(receiving).bad == 0
         await sending.close()
@@ -186,6 +196,24 @@ def test_a_mark_of_somebody_else_or_played_again_moves_nothing() -> None:
         assert len(receiving.following[0]._confirmed) == 1
         await complete(receiving, 10)
         await sending.close()
+
+    play(world, main())
+
+
+def test_a_stream_of_blocks_beyond_the_file_is_refused() -> None:
+    content = Content([MIB], MIB)
+    world, hosts = lan(2)
+
+    async def main() -> None:
+        stage = Stage(content)
+        receiving = await stage.receiving(hosts[1])
+        for runs in (((0, 2),), ((1, 1),), ((0, 2**32),)):
+            with pytest.raises(WireError):
+                await receiving.follow(
+                    sender_stream(stage.layout, RATE, blocks=runs), stage.groups_of(hosts[1])
+                )
+        assert receiving.streams == []
+        await receiving.close()
 
     play(world, main())
 

@@ -108,6 +108,7 @@ def test_a_leader_that_says_nonsense_breaks_nobody() -> None:
                     interval_ms=1000,
                     age_ms=0,
                     members=1 << 40,
+                    complete=0,
                     started=True,
                     sealing_key=bytes(32),
                     electorate=m.Electorate((1, 0), (liar.keys.peer,)),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.mcftp.lans import ROUGH, directory
@@ -11,7 +13,11 @@ from tests.mcftp.peers import Room
 from tests.mcftp.stage import transfer_on
 
 from content.moving import Content
+from spinney.errors import NetworkError
+from spinney.groups.group import Group, GroupReceiver
 from spinney.groups.ip import IpGroups
+from spinney.mcftp.members import Member
+from spinney.mcftp.messages import Status
 from spinney.mcftp.node import Leaderships, McftpNode
 from spinney.mcftp.publishing import Publishing
 from spinney.sim import Link
@@ -235,18 +241,17 @@ def test_several_files_of_one_peer_up_to_a_bound() -> None:
         room.world.run(run())
 
 
-def test_members_know_each_other_s_swarm_addresses() -> None:
-    """So that they do not swarm among themselves while the group brings what they lack."""
+def test_members_know_who_the_others_are_in_the_swarm() -> None:
+    """So that they do not swarm among themselves for what the group brings."""
 
     async def run() -> None:
-        await room.peer(0, replace(room.settings, swarm_port=7000)).start(full=True)
-        await room.peer(1, replace(room.settings, swarm_port=7001)).start()
+        await room.peer(0, replace(room.settings, swarm_id=b"source 0")).start(full=True)
+        await room.peer(1, replace(room.settings, swarm_id=b"getter 1")).start()
         await room.peer(2).start()
         await asyncio.sleep(8.0)
         one, two = room.peers[1].node, room.peers[2].node
-        assert (room.hosts[0].address, 7000) in one.neighbours
-        assert (room.hosts[1].address, 7001) in two.neighbours
-        assert (room.hosts[1].address, 7002) not in two.neighbours
+        assert b"source 0" in one.neighbours
+        assert b"getter 1" in two.neighbours
         assert len(two.neighbours) == 2
 
     with Room(13, 3, size=16_000_000) as room:
@@ -297,18 +302,34 @@ def test_two_files_at_once() -> None:
         room.world.run(run())
 
 
-@pytest.mark.night
-def test_a_thousand() -> None:
-    """No implosion: a few hundred reports a second at the leader, and all have it."""
+@pytest.mark.parametrize(
+    "machines", [80, pytest.param(1_000, marks=pytest.mark.night)], ids=["eighty", "thousand"]
+)
+def test_a_crowd_that_joins_at_once(machines: int) -> None:
+    """No implosion: the leader hears at most some hundred reports a second, and all have it."""
 
     async def run() -> None:
-        source = await room.peer(0).start(full=True)
-        for number in range(1, 1_000):
-            await room.peer(number).start()
-        await room.until(room.all_done, 60.0, 1.0)
-        assert source.node.flows.sent_bytes <= 1.02 * len(room.content.space)
+        source = await room.peer(0, replace(room.settings, wait_for=machines // 2)).start(full=True)
+        await room.until(lambda: source.leads, 5.0)
+        assert source.node.leading is not None
+        leader = source.node.leading.leader
+        report, seconds = leader.report, Counter[int]()
 
-    with Room(16, 1_000, size=3_000_000) as room:
+        def counted(peer: bytes, status: Status, now: float) -> Member:
+            if peer != leader.me:
+                seconds[int(now)] += 1
+            return report(peer, status, now)
+
+        leader.report = counted  # type: ignore[method-assign]
+        await asyncio.gather(*(room.peer(number).start() for number in range(1, machines)))
+        await room.until(room.all_done, 90.0, 0.5)
+        await asyncio.sleep(5.0)
+        assert leader.members.complete() == machines - 1
+        assert max(seconds.values()) <= 260
+        assert source.node.flows.sent_bytes <= 1.1 * len(room.content.space)
+        print(f"{machines} machines: at most {max(seconds.values())} reports a second")
+
+    with Room(16, machines, size=200_000) as room:
         room.world.run(run())
 
 
@@ -355,4 +376,31 @@ def test_twenty_files_at_once() -> None:
         assert len(set(groups)) == 20
 
     with Room(18, 3, keep_alive_s=2.0) as room:
+        room.world.run(run())
+
+
+def test_a_group_that_cannot_be_joined_at_first() -> None:
+    """One line for the user; it is tried again, and the file arrives."""
+
+    async def run() -> None:
+        await room.peer(0).start(full=True)
+        one = await room.peer(1).start()
+        groups = one.node.flows.groups
+        join, failed = groups.join, []
+
+        async def fails(address: bytes, receiver: GroupReceiver, **more: Any) -> Group:
+            if len(failed) < 2:
+                failed.append(address)
+                raise NetworkError("no route")
+            return await join(address, receiver, **more)
+
+        await room.until(lambda: one.node.group is not None, 5.0, 0.001)
+        groups.join = fails  # type: ignore[method-assign]
+        await room.until(room.all_done, 30.0)
+        assert len(failed) == 2
+        assert [event.detail for event in one.happened("warning")] == [
+            "cannot receive by multicast: no route"
+        ]
+
+    with Room(19, 2) as room:
         room.world.run(run())

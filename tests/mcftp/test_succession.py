@@ -198,10 +198,10 @@ def test_the_leader_is_killed_every_minute(seed: int) -> None:
             victim.crash()
             await asyncio.sleep(10.0)
             victim.host.restart()
-            await victim.start(full=victim.transfer.complete)
-        await room.until(room.all_done, 60.0)
+            await victim.start(pieces=victim.pieces)
+        await room.until(room.all_done, 120.0)
 
-    with Room(seed, 12, size=16_000_000, link=ROUGH, rate_bytes_per_s=50_000) as room:
+    with Room(seed, 12, size=16_000_000, link=ROUGH, rate_bytes_per_s=100_000) as room:
         room.world.run(run())
 
 

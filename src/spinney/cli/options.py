@@ -91,7 +91,9 @@ def multicasting(function: F) -> F:
                 "--group", metavar="ADDRESS", help="Of the file's group, and not a free one."
             ),
             click.option(
-                "--rate", type=SPEED, help="Multicast this much, if we lead the group [5M]."
+                "--rate",
+                type=SPEED,
+                help="Multicast this much, if we lead the group, or found [5M].",
             ),
             click.option(
                 "--ttl",

@@ -7,7 +7,8 @@ What is shared is what the path names, and nothing is followed out of it:
                         empty files are shared, empty folders are not (torrents cannot say them)
     the path itself     may be a symbolic link: the user typed it
     a link below it     refused: it would share what nobody named
-    a device, a socket  refused
+    a block device      shared as one file of its size, if the path itself is one
+    another device, a socket, a device in a folder: refused
 """
 
 from __future__ import annotations
@@ -51,13 +52,13 @@ def gather(storage: Storage, path: str) -> Gathered:
     info = storage.info(path, follow=True)
     if info is None:
         raise NotFoundError(f"no such file or folder: {path}")
-    if info.kind == "file":
+    if info.kind in ("file", "block"):
         found = [FoundFile(path, (), info)]
     elif info.kind == "folder":
         found = _below(storage, path.rstrip("/") or "/")
     else:
         raise UsageError(f"{path} is neither a file nor a folder")
-    gathered = Gathered(path, info.kind == "file", tuple(found))
+    gathered = Gathered(path, info.kind in ("file", "block"), tuple(found))
     if not gathered.total_bytes:
         raise UsageError(f"{path} holds no bytes that could be shared")
     return gathered

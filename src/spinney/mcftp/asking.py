@@ -23,7 +23,8 @@ class Asking:
         self._receiving = receiving
 
     def begun(self, following: Following) -> list[tuple[int, int]]:
-        """(block, symbols) of begun blocks that this stream's sender shall mend."""
+        """(block, symbols) of begun blocks that this stream's sender shall mend; 0 symbols:
+        enough is here, probably, and more is on its way."""
         now, rows = self._receiving.host.time(), []
         for buffer in self._receiving.buffers:
             if buffer.busy or buffer.delivered or not buffer.missing:
@@ -33,8 +34,8 @@ class Asking:
             ):
                 continue
             lack = buffer.lack
-            if lack:
-                rows.append((buffer.block, lack))
+            if lack or following.needs.waits_until(buffer.block, 0, now):
+                rows.append((buffer.block, lack))  # more will come: then it is solved at once
             else:
                 self._receiving.solving.add(buffer)
         return rows

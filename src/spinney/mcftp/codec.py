@@ -26,7 +26,7 @@ BOX_BYTES_MAX = 900
 PUBLISHED_BYTES_MAX = 900
 PUBLISHED_PAGES_MAX = 4_096
 """3.6 MB of signed checksums: 230,000 chunks."""
-RUNS_BYTES_MAX = 456
+RUNS_BYTES_MAX = 390
 """Of one page; the head of a keep-alive with two full electorates takes the rest."""
 
 _STATUS_LIMITS = bencode.Limits(depth=4, tokens=64, length_bytes=BOX_BYTES_MAX)
@@ -138,6 +138,7 @@ def _keep_alive(table: Table) -> m.KeepAlive:
         interval_ms=_number(table, b"i", 600_000, 10),
         age_ms=_number(table, b"a"),
         members=_number(table, b"m"),
+        complete=_number(table, b"c"),
         started=_flag(table, b"g"),
         sealing_key=_key(table),
         electorate=_electorate(table.get(b"el")),
@@ -156,6 +157,7 @@ def _keep_alive_row(said: m.KeepAlive) -> Table:
         b"i": said.interval_ms,
         b"a": said.age_ms,
         b"m": said.members,
+        b"c": said.complete,
         b"g": int(said.started),
         b"k": said.sealing_key,
         b"el": _electorate_row(said.electorate),
@@ -244,7 +246,7 @@ _CODECS: tuple[tuple[bytes, type, set[bytes], _Read, Callable[[Any], Table]], ..
     (
         b"alive",
         m.KeepAlive,
-        {b"r", b"e", b"n", b"p", b"pp", b"i", b"a", b"m", b"g", b"k", b"el", b"en", b"s"},
+        {b"r", b"e", b"n", b"p", b"pp", b"i", b"a", b"m", b"c", b"g", b"k", b"el", b"en", b"s"},
         _keep_alive,
         _keep_alive_row,
     ),

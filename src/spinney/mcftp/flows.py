@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from spinney.content.source import TransferLike
-from spinney.errors import NetworkError
+from spinney.errors import NetworkError, WireError
 from spinney.groups.group import Groups
 from spinney.mcftp.datasettings import DataSettings
 from spinney.mcftp.layout import BlockLayout
@@ -114,10 +114,18 @@ class Flows:
             await self._receive(tag, streams)
             self._changed()
             try:
-                async with asyncio.timeout(LOOK_AGAIN_S if self.followed else None):
+                async with asyncio.timeout(LOOK_AGAIN_S if self._has_more_to_do() else None):
                     await self._wake.wait()
             except TimeoutError:
                 pass
+
+    def _has_more_to_do(self) -> bool:
+        """Is something followed, or could it not be joined or sent yet?"""
+        if self.receives and not self.transfer.complete and self.streams:
+            return True
+        return any(
+            self._is_mine(stream) and stream.number not in self.sending for stream in self.streams
+        )
 
     def _is_mine(self, stream: Stream) -> bool:
         return self.sends and stream.sender == self.keys.peer
@@ -196,7 +204,7 @@ class Flows:
                 continue
             try:
                 await receiving.follow(stream, self.groups)
-            except NetworkError as error:
+            except (NetworkError, WireError) as error:
                 self._failed_at[number] = self.host.time()
                 self.warn_once(f"cannot receive by multicast: {error}")
             else:

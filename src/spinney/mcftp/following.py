@@ -75,6 +75,8 @@ class Following(GroupReceiver):
         self._host = receiving.host
         self._settings = receiving.settings
         self._layout = receiving.layout
+        symbols = self._layout.source_symbols(0) if self._layout.block_count else 0
+        self._put_off = self._settings.hopeless_share * symbols
         self._prefix = prefix_of(DATA, stream.number, receiving.tag)
         self._mark_prefix = prefix_of(MARK, stream.number, receiving.tag)
         self._need_prefix = prefix_of(NEED, stream.number, receiving.tag)
@@ -256,8 +258,7 @@ class Following(GroupReceiver):
                 self._marked(data, address)
             elif data.startswith(self._need_prefix):
                 need, _ = decode_need(data)
-                most = self._settings.hopeless_share * self._layout.source_symbols(0)
-                self.needs.overheard(need, self._host.time(), most)
+                self.needs.overheard(need, self._host.time(), self._put_off)
             else:
                 self.foreign += 1
         except WireError:

@@ -63,8 +63,6 @@ class Leading:
         self._proposed_at = now
         self._reserving: asyncio.Task[None] | None = None
         self._was_started = self.leader.started
-        self._was_enough = False
-        self._repeats = 0
         self.mute = False
         """We have handed over: another keep-alive would take it back."""
         self.next_at = now
@@ -158,6 +156,7 @@ class Leading:
                     interval_ms=max(10, round(node.settings.keep_alive_s * 1000)),
                     age_ms=max(0, round((now - self._begun_at) * 1000)),
                     members=len(leader.members),
+                    complete=leader.members.complete(),
                     started=leader.started,
                     sealing_key=self._sealing.public,
                     electorate=election.electorate,
@@ -187,11 +186,7 @@ class Leading:
         if leader.started and not self._was_started:
             self._was_started = True
             node.tell(McftpEvent("started", mine=True))
-        enough = node.settings.until_complete
-        if enough and not self._was_enough and leader.members.complete() >= enough:
-            self._was_enough = True
-            node.enough.set()
-            node.tell(McftpEvent("complete", mine=True))
+        node.count_complete(leader.members.complete())
 
     # -- addresses ----------------------------------------------------------------------
 

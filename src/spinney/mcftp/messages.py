@@ -55,9 +55,9 @@ class KeepAlive:
     `serial` rises with every new schedule of a term; its streams come in `pages` datagrams, of
     which this is number `page`.  A stream may be continued on the next page: then its runs are
     joined.  `sealing_key`: status reports are sealed to it.  `members`: how many the leader
-    knows, for timers.  `proposed`: an electorate that waits for `Accept`.  `started`: data are
-    being sent (or were); before that the leader waits for receivers.  `age_ms`: how long the
-    reign has lasted.
+    knows, for timers; `complete`: receivers that have got everything.  `proposed`: an electorate
+    that waits for `Accept`.  `started`: data are being sent (or were); before that the leader
+    waits for receivers.  `age_ms`: how long the reign has lasted.
     """
 
     reign: bytes
@@ -68,6 +68,7 @@ class KeepAlive:
     interval_ms: int
     age_ms: int
     members: int
+    complete: int
     started: bool
     sealing_key: bytes
     electorate: Electorate

@@ -127,7 +127,7 @@ class Needs:
         for block, symbols in lacking:
             if len(lacks) == self._most_lacks:
                 break
-            if self.waits_until(block, symbols, now):
+            if not symbols or self.waits_until(block, symbols, now):
                 continue
             row = self.record(block)
             lacks.append(Lack(block, row.passes, row.over, min(symbols, 0xFFFF)))

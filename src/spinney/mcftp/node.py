@@ -13,8 +13,8 @@ How a peer wires it (all on the event loop):
     node.begin()                  sharer: start sending now, whoever has joined (a key press)
     node.view()                   `View`: receivers, leader, streams, for the progress display
     await node.enough.wait()      set when `until_complete` receivers have everything
-    (host, port) in node.neighbours   is this swarm address a member's?  Then the policy of the
-                                  swarm does not fetch from it what `receiving.live` streams bring
+    swarm_id in node.neighbours   is this one of the swarm a member?  Then the policy of the swarm
+                                  does not fetch from it what live streams bring
     await node.close()            polite: says that it goes, hands leadership over, gives leases
                                   back
 
@@ -65,6 +65,8 @@ from spinney.trust.keys import Keys
 
 PAGES_KEPT = 4
 """Schedules whose pages are being put together; a leader has one at a time."""
+JOIN_AGAIN_S = 3.0
+"""After the group could not be joined: an interface may come up."""
 REJOIN_INTERVALS = 2.5
 REJOIN_S = 2.0
 """Without a keep-alive for so long the group is joined anew, so often: switches forget members."""
@@ -157,7 +159,7 @@ class McftpNode(GroupReceiver):
             self.key,
             self.file,
             self.settings.state_folder,
-            port=self.settings.swarm_port,
+            swarm_id=self.settings.swarm_id,
             warn=lambda line: self.tell(McftpEvent("warning", line)),
             wake=self.wake,
         )
@@ -252,7 +254,7 @@ class McftpNode(GroupReceiver):
                 await self._join(address)
             except NetworkError as error:
                 self.flows.warn_once(f"multicast does not work here: {error}")
-                await asyncio.sleep(self.settings.find_again_s[-1])
+                await asyncio.sleep(JOIN_AGAIN_S)
                 continue
             if founds and not self.election.reign:
                 self.election.found(self.host.entropy(m.REIGN_BYTES))
@@ -443,6 +445,7 @@ class McftpNode(GroupReceiver):
         if self.leading is not None:
             self._stop_leading()
         self.last_keep_alive = said
+        self.count_complete(said.complete)
         self.previous_leader = sender
         if (said.reign, sender) != before:
             self.tell(McftpEvent("leader", sender.hex()))
@@ -458,6 +461,13 @@ class McftpNode(GroupReceiver):
             del self._pages[schedule]
             self._told = schedule
             self.apply(codec.join([pages[page].streams for page in sorted(pages)]))
+
+    def count_complete(self, receivers: int) -> None:
+        """So many have everything, by our own count or by the leader's."""
+        enough = self.settings.until_complete
+        if enough and receivers >= enough and not self.enough.is_set():
+            self.enough.set()
+            self.tell(McftpEvent("complete"))
 
     def apply(self, streams: tuple[Stream, ...]) -> None:
         """A schedule, the leader's or our own, is put into work."""

@@ -5,7 +5,8 @@ How a node uses it (all on the event loop):
     receiving = Receiving(host, layout, transfer, tag, keys, settings, watcher=watcher)
     await receiving.follow(stream, groups)   joins the group; the same number again (with other
                                              blocks or another rate) changes what is followed;
-                                             raises NetworkError
+                                             raises NetworkError, or WireError for blocks
+                                             beyond the file
     receiving.drop(number)                   leaves the group; what came of its blocks stays
     await receiving.close()                  drops all, gives leases back, leaves the transfer
 
@@ -33,7 +34,7 @@ from typing import Protocol
 from spinney.coding.code import Code
 from spinney.coding.fountain import FOUNTAIN
 from spinney.content.source import TransferLike
-from spinney.errors import NetworkError
+from spinney.errors import NetworkError, WireError
 from spinney.groups.group import Group, Groups
 from spinney.mcftp.asking import Asking
 from spinney.mcftp.blocks import BlockBuffer, BlockBuffers
@@ -147,7 +148,10 @@ class Receiving:
     # -- streams ------------------------------------------------------------------------
 
     async def follow(self, stream: Stream, groups: Groups) -> None:
-        """Joins a stream, or changes one that is followed.  Raises `NetworkError`."""
+        """Joins a stream, or changes one that is followed.  Raises `NetworkError`, and
+        `WireError` for a stream of blocks that this file has not."""
+        if any(first + count > self.layout.block_count for first, count in stream.blocks):
+            raise WireError(f"stream {stream.number} has blocks beyond the file")
         known = self.following.get(stream.number)
         if known is not None and _who(known.stream) == _who(stream):
             known.changed(stream)

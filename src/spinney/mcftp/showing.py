@@ -38,7 +38,7 @@ def view_of(node: McftpNode) -> View:
         ),
         sent_bytes=node.flows.sent_bytes,
         joined=leader.members.joined() if leader else 0,
-        complete=leader.members.complete() if leader else 0,
+        complete=leader.members.complete() if leader else last.complete if last else 0,
     )
 
 

@@ -19,8 +19,8 @@ LIFE_BITS = 40
 
 
 class Speaking:
-    """One node's voice and its record of votes.  `folder` None: nothing is kept.  `port`: of our
-    swarm, stated in each message (0: none)."""
+    """One node's voice and its record of votes.  `folder` None: nothing is kept.  `swarm_id`: under
+    which our swarm knows us, stated in each message (empty: none)."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Speaking:
         file: bytes,
         folder: str | None,
         *,
-        port: int,
+        swarm_id: bytes,
         warn: Callable[[str], None],
         wake: Callable[[], None],
     ) -> None:
@@ -40,7 +40,7 @@ class Speaking:
         self._path = None if folder is None else ballots.path_of(folder, key)
         self._warn = warn
         self._wake = wake
-        self._port = port
+        self._swarm_id = swarm_id
         self._lives = 1
         self._sequence = 0
         self._waiting: deque[Message] = deque()
@@ -81,8 +81,8 @@ class Speaking:
         while self._waiting and self.group is not None:
             self._sequence += 1
             table = codec.encode(self._waiting.popleft())
-            if self._port:
-                table[neighbours.KEY] = self._port
+            if self._swarm_id:
+                table[neighbours.KEY] = self._swarm_id
             self.group.send(make(self.keys, self._file, self._sequence, table))
 
     async def _save(self, votes: list[tuple[bytes, Votes]]) -> None:

@@ -67,6 +67,7 @@ class Moving(Generic[R]):
         self._task: asyncio.Task[R] | None = None
         self._down, self._up = Speed(), Speed()
         self._owned: Closing | None = None
+        self._entered = False
         self.ready = False
         """It runs: a sharer can be reached, a getter has begun."""
 
@@ -141,6 +142,7 @@ class Moving(Generic[R]):
         self._task = asyncio.get_running_loop().create_task(self._guarded())
 
     async def _guarded(self) -> R:
+        self._entered = True
         try:
             return await self._run()
         except SpinneyError as error:
@@ -174,6 +176,9 @@ class Moving(Generic[R]):
         self.cancel()
         if self._task is not None:
             await asyncio.wait([self._task])
+            if not self._entered:  # closed in the moment in which it began
+                self._entered = True
+                await self._clean_up()
             if not self._task.cancelled():
                 self._task.exception()  # seen: `wait` is where it is raised
 

@@ -64,8 +64,8 @@ async def describe_for_sharing(
         raise NotFoundError(
             f"there is no file or folder {path or 'without a name'}: give the path of one"
         )
-    if info.kind not in ("file", "folder"):
-        raise UsageError(f"{path} is neither a file nor a folder")
+    if info.kind not in ("file", "folder", "block"):
+        raise UsageError(f"{path} is neither a file nor a folder nor a block device")
     given = options.get("torrent")
     if given is not None:
         opened = await open_link(host, given)

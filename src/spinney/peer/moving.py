@@ -142,7 +142,7 @@ class SwarmMoving(Moving[R]):
             return events.Multicast(off=plan.off or None)
         try:
             multicast = await self._peer.multicast(plan.group)
-            multicast.directory_with(plan.group)
+            multicast.for_group(plan.group, founds=True)
             self._multicast = multicast
         except NetworkError as error:
             if plan.asked:

@@ -9,18 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from spinney.config import SAFE_RATE_BYTES_PER_S, Settings, TransferOptions
+from spinney.config import FOUND, SAFE_RATE_BYTES_PER_S, Settings, TransferOptions
 from spinney.errors import NetworkError, UsageError
 from spinney.mcftp.directory import CLAIM_S, Entry, GroupDirectory
 from spinney.mcftp.lan_directory import LanDirectory, lan_address
 from spinney.mcftp.node import Leaderships
 from spinney.mcftp.settings import SETTINGS
-from spinney.net.host import Host, Interface
+from spinney.net.host import Host, Interface, Rng
 
 if TYPE_CHECKING:
+    from spinney.groups.group import Groups
     from spinney.groups.ip import IpGroups
 
 FILE_KEY = b"file:"
+MOST_FOUND_BYTES_PER_S = 118_000_000
+"""A full gigabit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Plan:
     only: bool = False
     group: str | None = None
     rate_bytes_per_s: int = SAFE_RATE_BYTES_PER_S
+    finds_rate: bool = False
+    """From the safe rate on, up to `rate_bytes_per_s`."""
 
 
 def plan_for(
@@ -57,7 +62,8 @@ def plan_for(
         asked=asked,
         only=only,
         group=group,
-        rate_bytes_per_s=SAFE_RATE_BYTES_PER_S if rate is None else max(1, round(rate)),
+        rate_bytes_per_s=_rate(rate),
+        finds_rate=rate == FOUND,
     )
     if private and not asked:
         return replace(plan, on=False, off="a private torrent: its trackers only")
@@ -69,6 +75,12 @@ def plan_for(
             raise UsageError("multicast on this machine alone needs --ttl 0")
         return replace(plan, on=False)
     return plan
+
+
+def _rate(wish: float | None) -> int:
+    if wish is None:
+        return SAFE_RATE_BYTES_PER_S
+    return MOST_FOUND_BYTES_PER_S if wish == FOUND else max(1, round(wish))
 
 
 def _only_loopback(wish: str | None, interfaces: Sequence[Interface]) -> bool:
@@ -137,34 +149,45 @@ class Multicast:
             )
         return address
 
-    def directory_with(self, group: str | None) -> GroupDirectory:
-        """The LAN's; with the group that the user named, if any.  Raises `UsageError`."""
+    def for_group(self, group: str | None, *, founds: bool) -> tuple[Groups, GroupDirectory]:
+        """The LAN's; with the group that the user named, if any.  `founds`: whoever has the file
+        founds its group there, others go there.  Raises `UsageError`."""
         if group is None:
-            return self.directory
-        return GivenGroup(self.directory, self.given(group))
+            return self.groups, self.directory
+        address = self.given(group)
+        if founds:
+            return FoundHere(self.groups, address), self.directory
+        return self.groups, LookThere(self.directory, address)
 
 
-class GivenGroup:
-    """The LAN's directory, but a file's group is where the user says: a `GroupDirectory`."""
+class FoundHere:
+    """`Groups` whose first free address is the one that the user named."""
+
+    def __init__(self, groups: Groups, address: bytes) -> None:
+        self.scheme = groups.scheme
+        self.valid = groups.valid
+        self.join = groups.join
+        self._groups = groups
+        self._first: bytes | None = address
+
+    def candidate(self, rng: Rng) -> bytes:
+        first, self._first = self._first, None
+        return first or self._groups.candidate(rng)
+
+
+class LookThere:
+    """A `GroupDirectory` that knows where a file's group is when nobody else does."""
 
     def __init__(self, directory: GroupDirectory, address: bytes) -> None:
-        self._directory = directory
         self._address = address
+        self._directory = directory
+        self.claim = directory.claim
+        self.renew = directory.renew
+        self.release = directory.release
+        self.conflicts = directory.conflicts
 
     async def find(self, key: bytes, *, patience_s: float = 0.0) -> Entry | None:
-        if key.startswith(FILE_KEY):
+        found = await self._directory.find(key)
+        if found is None and key.startswith(FILE_KEY):
             return Entry(key, self._address, b"", CLAIM_S)
-        return await self._directory.find(key, patience_s=patience_s)
-
-    async def claim(self, key: bytes, value: bytes, seconds: float = CLAIM_S) -> bool:
-        taken = await self._directory.claim(key, value, seconds)
-        return taken or key.startswith(FILE_KEY)
-
-    async def renew(self, key: bytes, seconds: float = CLAIM_S) -> bool:
-        return await self._directory.renew(key, seconds)
-
-    async def release(self, key: bytes) -> None:
-        await self._directory.release(key)
-
-    def conflicts(self, key: bytes) -> Entry | None:
-        return None if key.startswith(FILE_KEY) else self._directory.conflicts(key)
+        return found

@@ -47,6 +47,8 @@ class Sharing(SwarmMoving[Done | None]):
         self._options = options
         self._told = told
         self._given = given
+        self._waits = False
+        """The swarm serves nothing yet."""
         self._attend(transfer)
 
     async def join(self) -> None:
@@ -79,29 +81,44 @@ class Sharing(SwarmMoving[Done | None]):
         assert self._plan is not None
         self._make_together()
         up, down = self._up_bucket, self._down_bucket
-        if self._plan.only:
-            # No data by the swarm; but who has a magnet link gets its description.
-            self._swarm = self._peer.node.add(
-                descriptor.swarm_hashes, private=descriptor.private, up=up, down=down
+        sources: list[PeerSource] = []
+        if not self._plan.only:
+            sources = await self._peer.sources(
+                descriptor.swarm_hashes, descriptor.trackers, options, private=descriptor.private
             )
-            self._swarm.describing.take_info(descriptor.info_bytes)
-            self._swarm.describing.serve(descriptor)
-            return []
-        sources: list[PeerSource] = await self._peer.sources(
-            descriptor.swarm_hashes, descriptor.trackers, options, private=descriptor.private
-        )
         self._swarm = self._peer.node.add(
             descriptor.swarm_hashes,
-            transfer=transfer,
-            info_bytes=descriptor.info_bytes,
             sources=sources,
             private=descriptor.private,
             up=up,
             down=down,
         )
         self._swarm.finishing.wanted = options.get("until_complete") is not None
-        self._swarm.found(self._given, "user")
+        self._waits = self._together is not None and bool(options.get("wait_for"))
+        if self._plan.only or self._waits:
+            # No data by the swarm; but who has a magnet link gets its description.
+            self._swarm.describing.take_info(descriptor.info_bytes)
+            self._swarm.describing.serve(descriptor)
+        else:
+            self._swarm.begin(transfer, descriptor.info_bytes)
+        self._swarm.found(() if self._plan.only else self._given, "user")
         return sources
+
+    def _look(self) -> None:
+        """The swarm waits as the group does: what is to be sent once is not sent before."""
+        super()._look()
+        waited_s = self._host.time() - self._joined_at
+        view = self._together.view() if self._waits and self._together is not None else None
+        if view is not None and (
+            view.started or waited_s > self._options.get("wait_at_most_s", float("inf"))
+        ):
+            self._begin_swarm()
+
+    def _begin_swarm(self) -> None:
+        if self._waits and self._plan is not None and not self._plan.only:
+            assert self._transfer is not None
+            self.require_swarm().begin(self._transfer, self.descriptor.info_bytes)
+        self._waits = False
 
     async def _join_group(self, options: ShareOptions) -> None:
         if self._together is None:
@@ -127,6 +144,7 @@ class Sharing(SwarmMoving[Done | None]):
         """The group begins now, whoever has joined."""
         if self._together is not None:
             self._together.begin()
+        self._begin_swarm()
 
     def _announces(self, descriptor: Descriptor, sources: list[PeerSource]) -> tuple[str, ...]:
         lan = ["the LAN"] if any(source.name == "lan" for source in sources) else []

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from spinney.bittorrent.downloading import Downloader
+from spinney.config import SAFE_RATE_BYTES_PER_S
 from spinney.content.pieces import Bitfield
 from spinney.content.source import Source
 from spinney.content.transfer import Transfer
+from spinney.mcftp.datasettings import DATA_SETTINGS
 from spinney.mcftp.neighbours import short_id
 from spinney.mcftp.node import McftpNode
-from spinney.mcftp.rate import FixedRate, Rate
+from spinney.mcftp.rate import FixedRate, FoundRate, Rate
 from spinney.mcftp.settings import Settings
 from spinney.mcftp.stream import Stream
 from spinney.mcftp.view import McftpEvent, View
@@ -36,8 +39,12 @@ BEGIN_S = 1.5
 """From the leader's word that it begins to the first data."""
 FRESH_INTERVALS = 4.0
 """A leader that is silent for longer says nothing about the swarm."""
+LEASE_AHEAD_S = 3.0
+"""What the streams will bring within so long is left to them.  More would leave the swarm idle at
+the end, waiting for a group that is slower."""
 LEAST_MEMBERS = 3
 """A sender and one receiver have nothing to gain from a group: they use both ways at once."""
+LEAST_FOUND_BYTES_PER_S = 100_000.0
 SHARE_OF_LIMIT = 0.9
 """Of `--up` that multicast takes at most, so that the swarm does not stand still."""
 
@@ -79,6 +86,7 @@ class Together:
         """Pieces that neighbours are not asked for."""
         self._some_open = True
         self._looking = False
+        self._finds_rate = False
         self._carried: tuple[tuple[Stream, ...], Bitfield] | None = None
         self._task: asyncio.Task[None] | None = None
         self._on_event: Callable[[McftpEvent], None] | None = None
@@ -94,9 +102,8 @@ class Together:
         on_event: Callable[[McftpEvent], None],
     ) -> None:
         """Joins, or goes on looking for the group; raises nothing that a network can cause."""
-        from dataclasses import replace
-
         self._transfer = transfer
+        self._finds_rate = plan.finds_rate
         self._began = self._host.time()
         most_up, most_down = _least(self._up), _least(self._down)
         rate = plan.rate_bytes_per_s
@@ -108,14 +115,16 @@ class Together:
             up_bytes_per_s=int(most_up or 0),
             down_bytes_per_s=int(most_down or 0),
         )
+        groups, directory = multicast.for_group(plan.group, founds=transfer.complete)
         self.node = McftpNode(
             self._host,
             transfer,
-            multicast.groups,
-            multicast.directory_with(plan.group),
+            groups,
+            directory,
             settings,
+            data=replace(DATA_SETTINGS, lease_ahead_s=LEASE_AHEAD_S),
             leaderships=multicast.leaderships,
-            rate=None if most_up is None else self._bound_rate,
+            rate=self._rate_of if plan.finds_rate or most_up is not None else None,
             on_event=self._heard,
         )
         self._on_event = on_event
@@ -131,11 +140,16 @@ class Together:
         if self._on_event is not None:
             self._on_event(event)
 
-    def _bound_rate(self, stream: Stream) -> Rate:
-        most = (_least(self._up) or stream.rate_bytes_per_s) * SHARE_OF_LIMIT
-        return BoundRate(
-            FixedRate(stream.rate_bytes_per_s), self._up, max(1.0, most), self._host.time
-        )
+    def _rate_of(self, stream: Stream) -> Rate:
+        """A sender's: as the schedule says, or found below that; within our own limit."""
+        said, most = float(stream.rate_bytes_per_s), _least(self._up)
+        rate: Rate = FixedRate(said)
+        if self._finds_rate:
+            floor = min(LEAST_FOUND_BYTES_PER_S, said)
+            rate = FoundRate(SAFE_RATE_BYTES_PER_S, floor=floor, ceiling=said)
+        if most is None:
+            return rate
+        return BoundRate(rate, self._up, max(1.0, most * SHARE_OF_LIMIT), self._host.time)
 
     async def close(self) -> None:
         """Leaves politely; the swarm may do everything from now on."""
