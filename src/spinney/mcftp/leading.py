@@ -63,6 +63,7 @@ class Leading:
         self._proposed_at = now
         self._reserving: asyncio.Task[None] | None = None
         self._was_started = self.leader.started
+        self._repeats = 0
         self.mute = False
         """We have handed over: another keep-alive would take it back."""
         self.next_at = now
