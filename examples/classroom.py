@@ -1,6 +1,8 @@
 """Shares an image with a room: begins when so many have joined, ends when all of them have it.
 
-python examples/classroom.py FILE RECEIVERS
+python examples/classroom.py FILE RECEIVERS [--here]
+
+With --here it stays on this machine; the receivers then need `--interface lo --ttl 0`.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ def tell(event: spinney.Event) -> None:
         print(f"{len(event.receivers)} receivers, the slowest has {slowest.have_bytes:,} bytes")
 
 
-async def main(path: str, receivers: int) -> None:
+async def main(path: str, receivers: int, *, here: bool) -> None:
+    settings = spinney.Settings(interface="lo", ttl=0) if here else spinney.Settings()
     sharing = await spinney.share(
         path,
+        settings=settings,
         wait_for=receivers,
         wait_at_most_s=600,
         until_complete=receivers,
@@ -34,7 +38,7 @@ async def main(path: str, receivers: int) -> None:
 
 if __name__ == "__main__":
     try:
-        asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+        asyncio.run(main(sys.argv[1], int(sys.argv[2]), here="--here" in sys.argv))
     except KeyboardInterrupt:
         print("stopped")
     except spinney.SpinneyError as error:
