@@ -249,7 +249,7 @@ def test_no_peers_warns_after_a_while_and_says_what_was_tried() -> None:
         (warned,) = [event for event in warnings if event.kind == "no-peers"]
         assert "still trying" in warned.message
         for message in (warned.message, str(caught.value)):
-            for word in ("no peers", "LAN discovery", "10.255.0.2", "1 address", "--peer"):
+            for word in ("no peers", "LAN discovery", "10.255.0.2", "1 given address", "--peer"):
                 assert word in message
 
     run(scenario)
