@@ -14,7 +14,7 @@ import spinney
 def tell(event: spinney.Event) -> None:
     if isinstance(event, spinney.Progress) and event.total_bytes:
         share = 100 * event.have_bytes / event.total_bytes
-        print(f"{share:5.1f} %  {event.down_bytes_per_s / 1e6:.1f} MB/s  {event.peers} peers")
+        print(f"{share:5.1f} %  {event.down_bytes_per_s / 1e6:.1f} MB/s  peers: {event.peers}")
 
 
 async def main(link: str, folder: str) -> None:

@@ -24,6 +24,7 @@ SCRIPTS = (
     "transfer",
     "datagrams",
     "tracker",
+    "multicast",
     "lab",
 )
 

@@ -126,6 +126,10 @@ class Lan:
 
     def _make_switch(self) -> None:
         self._add_namespace(self.switch)
+        # A switch that is not yet sure of its IPv6 address asks nobody who listens, and having
+        # missed its first questions floods for two minutes.
+        path = "/proc/sys/net/ipv6/conf/default/accept_dad"
+        self._inside(self.switch, ["sh", "-c", f"echo 0 > {path}"])
         rows = [
             "link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 1",
             f"link set br0 mtu {self._mtu} up",

@@ -79,6 +79,10 @@ class ShareOptions(TransferOptions, total=False):
     piece_length: int | None
     comment: str | None
     private: bool
+    paper: bool
+    """With the MC-FTP paper's MD5 checksums in the descriptor."""
+    signing_seed: bytes | None
+    """32 secret bytes of the publisher's Ed25519 key; signs, and implies `paper`."""
     until_complete: int | None
     """Stop once so many peers have everything, however they got it."""
     wait_for: int

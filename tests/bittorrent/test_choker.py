@@ -102,6 +102,28 @@ def test_a_seed_in_turn_serves_everybody() -> None:
     assert served == set(range(12))
 
 
+def test_the_next_turn_is_for_who_had_least_beyond_what_it_gave() -> None:
+    """A freeloader that takes fast does not live on the seed alone."""
+    rows = [replace(peer(key, up=100.0), debt_bytes=key << 20) for key in range(6)]
+    freeloader = replace(rows[5], unchoked=True, unchoked_at=1.0)
+    rows[5] = freeloader
+    choker = Choker(seed_in_turn=True)
+    early = choker.review(10.0, rows, 2, Random(1), seeding=True)
+    assert early == [5, 0], "its turn is not over"
+    late = choker.review(30.0, rows, 2, Random(1), seeding=True)
+    assert late == [0, 1]
+
+
+def test_a_full_house_is_seen_without_looking_at_those_who_wait() -> None:
+    choker = Choker()
+    served = [peer(key, down=1.0, unchoked=True) for key in range(4)]
+    assert not choker.may_fill(served, 4, seeding=False)
+    assert choker.may_fill(served, 5, seeding=False)
+    taker = replace(served[0], download_bytes_per_s=0.0, debt_bytes=1 << 20)
+    assert choker.may_fill([taker, *served[1:]], 4, seeding=False), "a giver may take its place"
+    assert not choker.may_fill([taker, *served[1:]], 4, seeding=True)
+
+
 def test_slots_follow_the_line() -> None:
     assert [slots_for(rate) for rate in (0, 100e3, 320e3, 5e6, 50e6, 1e9)] == [4, 4, 4, 15, 50, 50]
 

@@ -143,6 +143,18 @@ def test_the_state_is_written_while_it_runs(tmp_path: Path) -> None:
     live(scenario)
 
 
+def test_two_trackers_do_not_share_a_state(tmp_path: Path) -> None:
+    async def scenario(host: LiveHost) -> None:
+        path = str(tmp_path / "state")
+        tracker = await open_tracker(host, state_path=path)
+        with pytest.raises(StorageError, match=r"another tracker.*--state"):
+            await open_tracker(host, state_path=path)
+        await tracker.close()
+        await (await open_tracker(host, state_path=path)).close()
+
+    live(scenario)
+
+
 def test_a_corrupt_state_is_one_clear_warning_and_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from cli.processes import run
@@ -39,8 +44,48 @@ def test_wrong_usage_says_what_there_is() -> None:
         (("run", "echo", "--set", "nonsense"), "NAME=VALUE"),
         (("run", "echo", "--set", "colour=red"), "loss"),
         (("run", "echo", "--plot"), "--out"),
+        (("run", "swarm", "--set", "peers=0"), "peers=0"),
+        (("run", "swarm", "--set", "size_kib=0"), "size_kib=0"),
+        (("run", "echo", "--set", "clients=x"), "whole number"),
+        (("replay", "swarm", "--set", "peers=2,3"), "one value"),
     ):
         done = run("lab", *arguments)
         assert done.returncode == 2
         assert words in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_results_and_traces_need_a_place_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    few = ("--set", "clients=1", "--set", "requests=1")
+    for arguments, option in (
+        (("run", "echo", *few, "--out", "file/results"), "--out"),
+        (("replay", "echo", *few, "--trace", "file/trace"), "--trace"),
+        (("replay", "echo", *few, "--trace", "/dev/full"), "--trace"),
+    ):
+        if "/dev/full" in arguments and not Path("/dev/full").exists():
+            continue  # Linux's
+        done = run("lab", *arguments, cwd=tmp_path)
+        assert done.returncode == 1, done.stderr
+        assert option in done.stderr
+        assert "trials" not in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_a_sweep_and_its_workers_at_once(tmp_path: Path) -> None:
+    sweep = [sys.executable, "-m", "spinney", "lab", "run", "swarm", "--set", "peers=60"]
+    with subprocess.Popen(
+        [*sweep, "--workers", "2", "--out", "results"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as started:
+        while not (tmp_path / "results").exists():  # made just before the workers start
+            time.sleep(0.05)
+        time.sleep(1.0)
+        os.killpg(started.pid, signal.SIGINT)
+        began = time.monotonic()
+        _, error = started.communicate(timeout=30)  # the workers hold stderr until they end
+        assert started.returncode == 130
+        assert b"Traceback" not in error
+        assert time.monotonic() - began < 5

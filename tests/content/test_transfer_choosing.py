@@ -217,6 +217,20 @@ async def test_only_the_endgame_breaks_a_lease_and_for_one_copy() -> None:
     assert len(transfer.leases) == 0
 
 
+async def test_what_a_steady_source_leased_is_left_to_it_in_the_endgame_too() -> None:
+    content = Content([128 * KIB], 64 * KIB)
+    transfer = await in_memory(content)
+    group, peer = transfer.attach(Script("group")), transfer.attach(Script("peer"))
+    peer.saw_bitfield(everything(content))
+    assert group.lease([0, 1], 20.0) == [0, 1]
+    group.steady = True
+    group.deliver(0, content.space[: 16 * KIB])
+    assert peer.request(1 << 20) == []
+    group.steady = False  # nothing comes any more
+    transfer.changed()
+    assert {row[0] for row in peer.request(1 << 20)} == {0, 1}
+
+
 async def test_a_lease_on_what_another_source_fetches_is_refused() -> None:
     content = Content([256 * KIB], 64 * KIB)
     transfer = await in_memory(content)

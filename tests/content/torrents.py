@@ -111,4 +111,4 @@ def torrent(info: Value, layers: dict[bytes, bytes] | None = None, **outer: Valu
     return encode(table)
 
 
-DASHED = {"announce_list": "announce-list", "url_list": "url-list"}
+DASHED = {"announce_list": "announce-list", "url_list": "url-list", "mc_ftp": "mc-ftp"}

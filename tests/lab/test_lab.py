@@ -24,7 +24,10 @@ def test_every_experiment_says_what_it_is() -> None:
     for experiment in found:
         assert experiment.doc
         assert experiment.checks, f"{experiment.name} checks nothing"
-        experiment.with_defaults(dict.fromkeys(experiment.grid, 0))
+        for key, values in experiment.grid.items():
+            for value in values:
+                assert experiment.with_defaults({key: value})[key] == value
+        assert set(experiment.bounds) <= set(experiment.parameters)
 
 
 def test_a_sweep_runs_every_seed_with_every_combination() -> None:
@@ -108,7 +111,7 @@ def test_parameters_are_checked_and_take_the_type_of_their_default() -> None:
     assert experiment.with_defaults({"size": "7"}) == {"size": 7, "name": "x"}
     with pytest.raises(UsageError, match="no parameter 'sise'; it has: name, size"):
         experiment.with_defaults({"sise": 7})
-    with pytest.raises(UsageError, match="'seven' is no int"):
+    with pytest.raises(UsageError, match="'seven' is no whole number"):
         experiment.with_defaults({"size": "seven"})
     with pytest.raises(UsageError, match=r"no experiment 'ecko'; there are: .*echo"):
         lab.run("ecko")

@@ -303,7 +303,9 @@ def test_two_files_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "machines", [80, pytest.param(1_000, marks=pytest.mark.night)], ids=["eighty", "thousand"]
+    "machines",
+    [80, pytest.param(1_000, marks=[pytest.mark.night, pytest.mark.timeout(1800)])],
+    ids=["eighty", "thousand"],
 )
 def test_a_crowd_that_joins_at_once(machines: int) -> None:
     """No implosion: the leader hears at most some hundred reports a second, and all have it."""

@@ -8,7 +8,7 @@ from content.moving import Content
 from spinney.mcftp.datasettings import DataSettings
 from spinney.mcftp.layout import BlockLayout
 from spinney.mcftp.needs import Needs, backoff_s
-from spinney.mcftp.packets import Lack, Need
+from spinney.mcftp.packets import BlockState, Lack, Mark, Need
 from spinney.mcftp.planning import Order, Plan
 
 MIB = 1 << 20
@@ -129,6 +129,16 @@ def test_what_others_asked_for_is_not_asked_again_until_hope_ends() -> None:
     assert needs.report([(4, 20), (5, 3)], [(8, 2)], 1.0) == ((Lack(5, 1, 0, 3),), ())
     assert needs.report([(4, 21)], [(6, 2)], 1.0) == ((Lack(4, 1, 0, 21),), ((6, 2),))
     assert needs.report([(4, 20)], [], 1.2) == ((Lack(4, 1, 0, 20),), ())
+
+
+def test_what_the_sender_says_counts_most() -> None:
+    needs = Needs(0.15, 10, 4)
+    mark = Mark(1, 0, 0, 0, 0, 0, 8, (BlockState(4, 2, 30, 30), BlockState(5, 1, 3, 9)), ((7, 2),))
+    needs.marked(mark, 1.0)
+    assert needs.report([(4, 2)], [(7, 2)], 1.0) == ((Lack(4, 2, 30, 2),), ())
+    assert needs.report([(5, 6)], [], 1.0)[0] == ()  # six more are planned
+    assert needs.report([(5, 7)], [], 1.0)[0] == (Lack(5, 1, 3, 7),)
+    assert needs.report([], [(7, 2)], 1.4)[1] == ((7, 2),)
 
 
 def test_a_report_of_nearly_everything_silences_nobody() -> None:

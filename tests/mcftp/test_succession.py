@@ -185,6 +185,7 @@ def test_clock_steps_change_nothing() -> None:
 
 
 @pytest.mark.night
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(20))
 def test_the_leader_is_killed_every_minute(seed: int) -> None:
     """On a bad LAN; all finish within a minute after the last."""

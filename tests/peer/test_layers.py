@@ -18,10 +18,11 @@ from spinney.bittorrent.metadata import answer, decode_metadata, encode_metadata
 from spinney.config import Settings
 from spinney.content.descriptor import Descriptor
 from spinney.content.layers import encode_layers, take_layers
-from spinney.errors import NoPeersError
+from spinney.errors import DescriptorError, NoPeersError
 from spinney.net.host import Host
-from spinney.peer import Peer
+from spinney.peer import Peer, look, verify
 from spinney.sim import World
+from spinney.wire import bencode
 
 DATA = Random(5).randbytes(9_000_000)
 """550 pieces of 16 KiB: two requests."""
@@ -115,6 +116,31 @@ def test_a_restart_does_not_ask_again(asked: list[m.HashRequest]) -> None:
                 done = await (await getter.get(sharing.link, "in")).wait()
             assert done.sources["swarm"].useful < len(DATA), "it resumed"
             assert len(asked) == 2
+        assert read(other, "in/film") == DATA
+
+    run(scenario)
+
+
+def test_a_torrent_without_its_layers_will_do_for_get_alone() -> None:
+    """Others have peers to ask; `share --torrent` and `verify` say what is missing."""
+
+    async def scenario(world: World, one: Host, other: Host) -> None:
+        write(one, "film", DATA)
+        async with Peer(one, NO_LAN) as sharer, Peer(other, NO_LAN) as getter:
+            sharing = await sharer.share("film", format="v2", piece_length=16_384)
+            assert sharing.descriptor is not None
+            bare = bencode.encode({b"info": bencode.decode(sharing.descriptor.info_bytes)})
+            for host in (one, other):
+                write(host, "bare.torrent", bare)
+            for refused in (
+                sharer.share("film", torrent="bare.torrent"),
+                verify("bare.torrent", "film", host=one),
+            ):
+                with pytest.raises(DescriptorError, match="piece layers"):
+                    await refused
+            assert (await look("bare.torrent", host=other))["pieces"] == 550
+            peers = [f"{sharer.addresses()[0]}:{sharer.port}"]
+            await (await getter.get("bare.torrent", "in", peers=peers)).wait()
         assert read(other, "in/film") == DATA
 
     run(scenario)

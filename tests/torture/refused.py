@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.content.torrents import PIECE, changed, hybrid, torrent, v1_many, v1_single, v2
 
+from spinney.content.paper import redundancy
 from spinney.trust import merkle
 from spinney.wire.bencode import Value
 
@@ -31,6 +32,18 @@ def named(rule: str, **paths: list[list[bytes]]) -> list[Case]:
 
 def outer(rule: str, **rows: dict[str, Value]) -> list[Case]:
     return [(name, rule, torrent(v1_single(), None, **keys)) for name, keys in rows.items()]
+
+
+PAPER: dict[bytes, Value] = {
+    **redundancy(PIECE),
+    b"file id": bytes(16),
+    b"checksums": bytes(16 * 3),
+}
+"""The MC-FTP paper's fields, as they fit `GOOD`."""
+
+
+def paper(rule: str, **rows: dict[bytes, Value]) -> list[Case]:
+    return outer(rule, **{name: {"mc_ftp": {**PAPER, **row}} for name, row in rows.items()})
 
 
 def two(rule: str, **rows: dict[str, Value]) -> list[Case]:
@@ -108,6 +121,27 @@ def beside() -> list[Case]:
             nodes_port_beyond_65535={"nodes": [[b"h", 65_536]]},
             nodes_without_port={"nodes": [[b"h"]]},
             nodes_host_empty={"nodes": [[b"", 1]]},
+        ),
+        *outer(
+            "mc-ftp",
+            mc_ftp_a_string={"mc_ftp": b"1"},
+            mc_ftp_empty={"mc_ftp": {}},
+        ),
+        *paper("mc-ftp", mc_ftp_file_id_too_short={b"file id": bytes(15)}),
+        *paper(
+            "mc-ftp-layout",
+            mc_ftp_other_symbols={b"symbol size": 1400},
+            mc_ftp_other_code={b"code": b"raptorq"},
+        ),
+        *paper(
+            "mc-ftp-checksums",
+            mc_ftp_a_checksum_too_few={b"checksums": bytes(32)},
+            mc_ftp_checksums_a_list={b"checksums": []},
+        ),
+        *paper(
+            "mc-ftp-publisher",
+            mc_ftp_publisher_without_signature={b"publisher": bytes(32)},
+            mc_ftp_signature_too_short={b"publisher": bytes(32), b"signature": bytes(63)},
         ),
         *outer(
             "url",

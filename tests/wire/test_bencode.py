@@ -172,7 +172,13 @@ def test_tokens_are_bounded() -> None:
 
 def test_the_worst_that_fits_the_limits_costs_bounded_memory() -> None:
     limits = Limits(tokens=30_000, length_bytes=100_000)
-    for worst in (b"l" + b"le" * 40_000, b"l" + b"0:" * 40_000, b"l" + b"de" * 29_998 + b"e"):
+    keys = b"".join(b"2:%s0:" % at.to_bytes(2, "big") for at in range(16_000))
+    for worst in (
+        b"l" + b"le" * 40_000,
+        b"l" + b"0:" * 40_000,
+        b"l" + b"de" * 29_998 + b"e",
+        b"d" + keys,
+    ):
         tracemalloc.start()
         try:
             with contextlib.suppress(WireError):
@@ -181,6 +187,23 @@ def test_the_worst_that_fits_the_limits_costs_bounded_memory() -> None:
         finally:
             tracemalloc.stop()
         assert peak_bytes < 100 * limits.tokens
+
+
+def test_no_container_grows_beyond_the_limit_before_it_ends() -> None:
+    """10 MB of small values: refused at the limit, not after the last of them."""
+    few = Limits(tokens=1_000)
+    keys = b"".join(b"2:%s0:" % at.to_bytes(2, "big") for at in range(2_000))
+    for endless in (b"l" + b"i1e" * 2_000, b"l" + b"0:" * 2_000, b"d" + keys):
+        with pytest.raises(WireError, match="too many"):  # and not: cut short
+            decode(endless, limits=few)
+
+
+def test_a_torrent_of_100_000_files_is_within_the_limits() -> None:
+    leaf = b"d0:d6:lengthi50000e11:pieces root32:%bee" % bytes(32)
+    tree = b"".join(b"5:%05d" % at + leaf for at in range(100_000))
+    layers = b"".join(b"32:%032d0:" % at for at in range(20_000))
+    table, _ = decode_spans(b"d4:infod9:file treed" + tree + b"ee12:piece layersd" + layers + b"ee")
+    assert len(table[b"info"][b"file tree"]) == 100_000
 
 
 def test_length_is_bounded() -> None:

@@ -23,8 +23,9 @@ NEWCOMER_WEIGHT = 3
 """BEP 3: new connections are three times as likely to be the optimistic unchoke."""
 SNUBBED_S = 60.0
 """BEP 3: a peer that gave nothing for a minute is snubbing us and loses its regular slot."""
-SEED_TURN_S = 60.0
-"""With `in turn` a seed keeps one peer for this long while others wait."""
+SEED_TURN_S = 20.0
+"""With `in turn` a seed keeps one peer for this long while others wait: two rounds, so that a
+piece that nobody else has is likely to be done."""
 
 CREDIT_BYTES = 65_536
 """What a peer may owe before it stands behind those who owe less ("for every piece that it
@@ -66,7 +67,9 @@ class ChokerPeer:
 class Choker:
     """Remembers who the optimistic unchokes are, and nothing else.
 
-    `seed_in_turn`: as a seed, peers take turns; otherwise the fastest takers keep their slots.
+    `seed_in_turn`: as a seed, peers take turns, and next is who had the least beyond what it
+    gave us; otherwise the fastest takers keep their slots, and one that never gives may live on
+    the seed alone (Legout and others, "Rarest first and choke algorithms are enough", 2006).
     """
 
     def __init__(self, *, seed_in_turn: bool = False) -> None:
@@ -98,6 +101,22 @@ class Choker:
                 ended.append(worse)
         return chosen, ended
 
+    def may_fill(self, unchoked: Sequence[ChokerPeer], slots: int, *, seeding: bool) -> bool:
+        """Can `fill` do anything for those who wait, whoever they are?"""
+        if sum(1 for peer in unchoked if peer.interested) < slots:
+            return True
+        return not seeding and any(self._is_idle(peer) for peer in unchoked)
+
+    def _is_idle(self, peer: ChokerPeer) -> bool:
+        """It takes and gives nothing, and is no optimistic unchoke."""
+        return (
+            peer.unchoked
+            and peer.interested
+            and peer.download_bytes_per_s <= 0
+            and peer.debt_bytes > CREDIT_BYTES
+            and peer.key not in self.optimistic
+        )
+
     def _returns(
         self, peers: Sequence[ChokerPeer], waiting: Sequence[ChokerPeer]
     ) -> list[tuple[int, int]]:
@@ -108,12 +127,7 @@ class Choker:
         it back, those who never give would live well on such moments.
         """
         givers = [peer for peer in waiting if peer.download_bytes_per_s > 0 and not peer.snubbed]
-        idle = [
-            peer
-            for peer in peers
-            if peer.unchoked and peer.interested and peer.download_bytes_per_s <= 0
-            if peer.key not in self.optimistic and peer.debt_bytes > CREDIT_BYTES
-        ]
+        idle = [peer for peer in peers if self._is_idle(peer)]
         idle.sort(key=lambda peer: (-peer.debt_bytes, peer.key))
         return [(giver.key, taker.key) for giver, taker in zip(givers, idle, strict=False)]
 
@@ -165,7 +179,7 @@ class Choker:
         def in_turn(peer: ChokerPeer) -> tuple[float, ...]:
             had_its_turn = peer.unchoked and now - peer.unchoked_at >= SEED_TURN_S
             rank = 2.0 if had_its_turn else 0.0 if peer.unchoked else 1.0
-            return (rank, peer.unchoked_at, float(peer.key))
+            return (rank, float(peer.debt_bytes // CREDIT_BYTES), peer.unchoked_at, float(peer.key))
 
         return in_turn
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from spinney.bittorrent.choker import ROUND_S, SNUBBED_S, Choker, ChokerPeer, slots_for
@@ -62,8 +63,20 @@ class Choking:
     def _fill(self) -> None:
         self._due = False
         now = self._loop.time()
-        peers = {peer.key: peer for peer in self._peers()}
-        rows = [self._row(peer, now) for peer in peers.values()]
+        unchoked, waiting = [], []
+        for peer in self._peers():  # at every change of interest of any of them: no more than this
+            if not peer.choked:
+                unchoked.append(peer)
+            elif peer.interested:
+                waiting.append(peer)
+        if not waiting:
+            return
+        rows = [self._row(peer, now) for peer in unchoked]
+        if not self._choker.may_fill(rows, self.slots, seeding=self.seeding):
+            return
+        rows += [self._row(peer, now) for peer in waiting]
+        rows.sort(key=attrgetter("key"))
+        peers = {peer.key: peer for peer in (*unchoked, *waiting)}
         chosen, ended = self._choker.fill(now, rows, self.slots, seeding=self.seeding)
         for key in ended:
             peers[key].set_choked(True, now)

@@ -44,7 +44,9 @@ class Settings:
     upload_bytes_per_s: float | None = None
     """What the line is known to give, if it is; for the number of slots."""
     seed_in_turn: bool = False
-    """As a seed: peers take turns instead of the fastest taker keeping its slot."""
+    """As a seed: peers take turns instead of the fastest taker keeping its slot, which may be one
+    that never gives.  Off: to choke a taker of a young seed hides its pieces again (20 peers on a
+    slow seed ended a sixth later)."""
     ration: bool = True
     """A young seed shows its pieces a few at a time, so that it sends each of them once."""
     exchange: bool = True

@@ -21,8 +21,8 @@ from spinney.cli.options import SECONDS, finding, multicasting, networking, talk
     "--output",
     default=".",
     metavar="FOLDER|FILE|DEVICE|-",
-    help="Where to [.]: a folder, unless it exists as a file or device, is -, or ends in the "
-    "file's own name.",
+    help="Where to put it [.]: a folder, unless it exists as a file or device, is - (standard "
+    "output), or ends in the file's own name.",
 )
 @finding
 @networking
@@ -33,9 +33,9 @@ from spinney.cli.options import SECONDS, finding, multicasting, networking, talk
     "select",
     multiple=True,
     metavar="NAME|PATTERN|NUMBERS",
-    help="Only these files: '*.mp4', 'docs/*', 0,3-5.",
+    help="Fetch only these files: '*.mp4', 'docs/*', 0,3-5 (as `show` numbers them).",
 )
-@click.option("--sequential", is_flag=True, help="From the beginning on, for players and pipes.")
+@click.option("--sequential", is_flag=True, help="Fetch from the beginning on, for players.")
 @click.option("--give-up", type=SECONDS, help="Fail after so long without a new byte.")
 @talking
 def command(link: str, **options: Any) -> int:

@@ -47,13 +47,29 @@ def list_experiments() -> int:
 
 @command.command(name="run", epilog="Example:  spinney lab run swarm --seeds 5 --set peers=50,100")
 @click.argument("name")
-@click.option("--seeds", type=click.IntRange(1), help="How many [as the experiment asks].")
-@click.option("--set", "given", multiple=True, metavar="NAME=VALUE[,VALUE]", help="A parameter.")
-@click.option("--out", metavar="FOLDER", help="Write NAME.csv and NAME.json here.")
-@click.option("--plot", is_flag=True, help="A picture too (needs the extra `lab`, and --out).")
-@click.option("--workers", type=click.IntRange(1), help="Processes [all cores].")
-@click.option("--summary", is_flag=True, help="Medians and spreads over the seeds, not all rows.")
-@click.option("--json", "as_json", is_flag=True, help="The rows, one JSON object a line.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Seeds 0 to N-1 [as many as the experiment asks].",
+)
+@click.option(
+    "--set",
+    "given",
+    multiple=True,
+    metavar="NAME=VALUE[,VALUE]",
+    help="Another value than its default, or several (see `lab list`).",
+)
+@click.option("--out", metavar="FOLDER", help="Write NAME.csv and NAME.json into this folder.")
+@click.option(
+    "--plot", is_flag=True, help="Write a picture too (needs the extra `lab`, and --out)."
+)
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes [one a core].")
+@click.option(
+    "--summary", is_flag=True, help="Print medians and spreads over the seeds, not all rows."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON, one object a line.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def run_experiment(
     name: str,
     seeds: int | None,
@@ -63,6 +79,7 @@ def run_experiment(
     workers: int | None,
     summary: bool,
     as_json: bool,
+    quiet: bool,
 ) -> int:
     """Run the experiment NAME over seeds and parameters, on all cores."""
     import json
@@ -76,13 +93,14 @@ def run_experiment(
         raise UsageError("--plot needs --out FOLDER to put the picture in")
 
     def told(result: Any, done: int, total: int) -> None:
-        if not as_json:
+        if not as_json and not quiet:
             click.echo(f"\r{done} of {total} trials", nl=done == total, err=True)
 
     sweep = lab.run(name, seeds, _settings(given), out, plot=plot, workers=workers, told=told)
     rows = summarise(sweep) if summary else sweep.rows
-    for line in map(json.dumps, rows) if as_json else table(rows):
-        click.echo(line)
+    if not quiet:
+        for line in map(json.dumps, rows) if as_json else table(rows):
+            click.echo(line)
     for failure in sweep.failures:
         last = failure.error.strip().splitlines()[-1]
         click.echo(f"failed: {last}\n   {replay_command(sweep.experiment, failure)}", err=True)
@@ -91,13 +109,26 @@ def run_experiment(
 
 @command.command(name="replay", epilog="Example:  spinney lab replay swarm --seed 3")
 @click.argument("name")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A parameter.")
-@click.option("--trace", metavar="FILE", help="Write what happened here, in JSON lines.")
-def replay_trial(name: str, seed: int, given: tuple[str, ...], trace: str | None) -> int:
+@click.option("--seed", type=int, metavar="N", default=0, help="Of the trial [0].")
+@click.option(
+    "--set", "given", multiple=True, metavar="NAME=VALUE", help="Another value than its default."
+)
+@click.option("--trace", metavar="FILE", help="Write what happened into this file, in JSON lines.")
+@click.option("-v", "--verbose", count=True, help="Log to stderr (-vv: everything).")
+@click.option("--log-file", metavar="FILE", help="Append the whole log to this file.")
+def replay_trial(
+    name: str,
+    seed: int,
+    given: tuple[str, ...],
+    trace: str | None,
+    verbose: int,
+    log_file: str | None,
+) -> int:
     """Run one trial of NAME again: the same seed gives the same digest."""
     from spinney import lab
+    from spinney.cli.running import set_up_logging
 
+    set_up_logging(verbose, log_file)
     result = lab.replay(name, seed, _settings(given), trace)
     for line in table(list(result.table())):
         click.echo(line)

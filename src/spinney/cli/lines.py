@@ -1,4 +1,4 @@
-"""Lines for a program, written by a thread: a reader that stops holds nothing up."""
+"""What the command prints, written by a thread: a reader that stops holds nothing up."""
 
 from __future__ import annotations
 
@@ -11,40 +11,48 @@ from spinney.cli.stdout import write_all
 MOST_WAITING = 1000
 """Lines that wait for a slow reader; of those that may be dropped, none is added beyond."""
 MOST_WAITING_AT_ALL = 4000
+MOST_FRAMES_WAITING = 4
+"""Of a progress line: a terminal that was held shows what is, not what was."""
 PATIENCE_S = 5.0
 """At the end, a reader that takes nothing for so long is left."""
 
 
 class Lines:
-    """Writes lines to `stream` in order, never blocking the caller.
+    """Writes texts in order, never blocking the caller.  `stream`: where `put` writes.
 
-    `lost` is the first error of writing; nothing is written after it.
+    One thread writes to all streams, so that what goes to a terminal by stdout and by stderr
+    keeps its order.  `lost` is the first error of writing to `stream`; nothing is written to a
+    stream after its first error.
     """
 
     def __init__(self, stream: IO[str]) -> None:
         self.lost: OSError | None = None
         self._stream = stream
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[int, bytes]] = deque()
         self._written = 0
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        try:
-            self._descriptor: int | None = stream.fileno()
-        except OSError:
-            self._descriptor = None  # in memory: no thread is needed
+        self._broken: set[int] = set()
+        self._descriptor = descriptor_of(stream)
 
     def put(self, line: str, *, droppable: bool = False) -> None:
         """`droppable`: left out while the reader is far behind; a newer one says as much."""
-        if self._descriptor is None:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+        most = MOST_WAITING if droppable else MOST_WAITING_AT_ALL
+        self.write(line + "\n", self._stream, most=most)
+
+    def write(self, text: str, stream: IO[str], *, most: int = MOST_WAITING_AT_ALL) -> None:
+        """Any text to any stream; left out while `most` texts wait."""
+        descriptor = descriptor_of(stream)
+        if descriptor is None:  # in memory: no thread is needed
+            stream.write(text)
+            stream.flush()
             return
+        data = text.encode(getattr(stream, "encoding", None) or "utf-8", "backslashreplace")
         with self._changed:
-            most = MOST_WAITING if droppable else MOST_WAITING_AT_ALL
-            if self.lost is not None or self._stop.is_set() or len(self._waiting) >= most:
+            if descriptor in self._broken or self._stop.is_set() or len(self._waiting) >= most:
                 return
-            self._waiting.append(line.encode() + b"\n")
+            self._waiting.append((descriptor, data))
             self._changed.notify_all()
         if self._thread is None:
             self._thread = threading.Thread(target=self._write, name="lines", daemon=True)
@@ -66,18 +74,59 @@ class Lines:
             self._thread.join()
 
     def _write(self) -> None:
-        assert self._descriptor is not None
         while not self._stop.is_set():
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
-                line = self._waiting[0]
+                descriptor, data = self._waiting[0]
             try:
-                write_all(self._descriptor, memoryview(line), self._stop)
+                if descriptor not in self._broken:
+                    write_all(descriptor, memoryview(data), self._stop)
             except OSError as error:
-                self.lost = error
+                self._broken.add(descriptor)
+                if descriptor == self._descriptor:
+                    self.lost = error
             with self._changed:
                 self._waiting.popleft()
-                if self.lost is not None:
-                    self._waiting.clear()
                 self._written += 1
                 self._changed.notify_all()
+
+
+def descriptor_of(stream: IO[str]) -> int | None:
+    """None for a stream in memory."""
+    try:
+        return stream.fileno()
+    except OSError:
+        return None
+
+
+class Behind:
+    """A stream for `rich` that writes to `stream` by `lines`: a frame a flush.
+
+    Frames are left out while `lines` cannot get rid of them, unless `keep` is set.
+    """
+
+    def __init__(self, lines: Lines, stream: IO[str]) -> None:
+        self.keep = False
+        self._lines = lines
+        self._stream = stream
+        self._parts: list[str] = []
+
+    @property
+    def encoding(self) -> str:
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        self._parts.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        text, self._parts = "".join(self._parts), []
+        if text:
+            most = MOST_WAITING_AT_ALL if self.keep else MOST_FRAMES_WAITING
+            self._lines.write(text, self._stream, most=most)
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()

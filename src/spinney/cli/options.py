@@ -56,15 +56,18 @@ def _apply(function: F, options: list[Callable[[F], F]]) -> F:
 
 def talking(function: F) -> F:
     """How the verb speaks: --json, -v, --quiet, --log-file."""
-    return _apply(
-        function,
-        [
-            click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
-            click.option("-v", "--verbose", count=True, help="Say more (-vv: everything)."),
-            click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
-            click.option("--log-file", metavar="FILE", help="Write the log here as well."),
-        ],
-    )
+    return spoken("Print events as JSON, one object a line.")(function)
+
+
+def spoken(json_help: str, quiet_help: str = "Print nothing but errors.") -> Callable[[F], F]:
+    """As `talking`, for verbs whose result is no list of events."""
+    options: list[Callable[[F], F]] = [
+        click.option("--json", "as_json", is_flag=True, help=json_help),
+        click.option("-v", "--verbose", count=True, help="Log to stderr (-vv: everything)."),
+        click.option("-q", "--quiet", is_flag=True, help=quiet_help),
+        click.option("--log-file", metavar="FILE", help="Append the whole log to this file."),
+    ]
+    return lambda function: _apply(function, options)
 
 
 def networking(function: F) -> F:
@@ -72,10 +75,17 @@ def networking(function: F) -> F:
     return _apply(
         function,
         [
-            click.option("--port", type=PORT, help="Listen here [6881 to 6889, or what is free]."),
-            click.option("--interface", metavar="NAME|ADDRESS", help="Use this interface only."),
-            click.option("--up", type=RATE, help="Send at most this (500k, 2M: bytes a second)."),
-            click.option("--down", type=RATE, help="Receive at most this."),
+            click.option(
+                "--port",
+                type=PORT,
+                metavar="PORT",
+                help="Listen on this port [6881 to 6889, or what is free].",
+            ),
+            click.option(
+                "--interface", metavar="NAME|ADDRESS", help="Use this network interface only."
+            ),
+            click.option("--up", type=RATE, help="Send at most this: 500k, 2M bytes a second."),
+            click.option("--down", type=RATE, help="Receive at most this: as --up."),
         ],
     )
 
@@ -110,10 +120,36 @@ def finding(function: F) -> F:
     return _apply(
         function,
         [
-            click.option("--peer", "peers", multiple=True, metavar="HOST:PORT", help="Ask it too."),
-            click.option("--tracker", "trackers", multiple=True, metavar="URL", help="Ask it too."),
-            click.option("--no-lan", is_flag=True, help="Neither announce nor look in the LAN."),
-            click.option("--seed-ratio", type=RATIO, help="Stop after sending this many copies."),
-            click.option("--seed-time", type=SECONDS, help="Stop this long after it is whole."),
+            click.option(
+                "--peer",
+                "peers",
+                multiple=True,
+                metavar="HOST:PORT",
+                help="Connect to this peer too (may be given several times).",
+            ),
+            click.option(
+                "--tracker",
+                "trackers",
+                multiple=True,
+                metavar="URL",
+                help="Announce to this tracker too, and ask it for peers "
+                "(http://HOST:PORT/announce; several times).",
+            ),
+            click.option(
+                "--no-lan",
+                is_flag=True,
+                help="Neither announce in the local network nor look there.",
+            ),
+            click.option(
+                "--seed-ratio",
+                type=RATIO,
+                metavar="COPIES",
+                help="Serve until this many copies were sent (1.5: one and a half).",
+            ),
+            click.option(
+                "--seed-time",
+                type=SECONDS,
+                help="Serve for so long once all is here (90, 10m, 2h).",
+            ),
         ],
     )

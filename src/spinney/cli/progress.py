@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from typing import IO, cast
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -10,6 +12,7 @@ from rich.text import Text
 
 from spinney import events
 from spinney.cli import words
+from spinney.cli.lines import Behind, Lines
 from spinney.cli.roster import group_lines
 
 ROWS_ABOVE = 4
@@ -44,15 +47,19 @@ class _WithGroup(Progress):
 
 
 class ProgressLine:
-    """One line on stderr that is drawn again and again, and gone at the end."""
+    """One line on stderr that is drawn again and again, and gone at the end.
 
-    def __init__(self, console: Console | None = None) -> None:
+    `lines` does the writing: a terminal that is held (Ctrl-S) must not hold the transfer.
+    """
+
+    def __init__(self, lines: Lines) -> None:
+        self._behind = Behind(lines, sys.stderr)
         self._progress = _WithGroup(
             TextColumn("{task.description:<11}"),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>5.1f} %"),
             TextColumn("{task.fields[details]}"),
-            console=console or Console(stderr=True),
+            console=Console(file=cast(IO[str], self._behind)),
             transient=True,
             redirect_stdout=False,  # rich would break a long link into lines
             redirect_stderr=False,
@@ -64,7 +71,9 @@ class ProgressLine:
     def stop(self) -> None:
         """Takes the line away, so that something else can be printed; it comes back by itself."""
         if self._started:
+            self._behind.keep = True
             self._progress.stop()
+            self._behind.keep = False
             self._started = False
 
     def _show(self, description: str, done: float, total: float | None, text: str) -> None:

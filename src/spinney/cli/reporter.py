@@ -14,7 +14,6 @@ from typing import IO, Any, Protocol
 from spinney.cli import words
 from spinney.cli.lines import Lines
 from spinney.cli.roster import ready_line
-from spinney.cli.stdstreams import drop_output
 from spinney.events import Done, Error, Event, Progress, Ready, Started, Warning
 
 
@@ -84,7 +83,7 @@ class ForPeople:
         self, *, quiet: bool = False, results: bool = True, live: bool | None = None
     ) -> None:
         """`results`: stdout may hold them (not with `-o -`).  `live`: a progress line."""
-        self.lost: OSError | None = None
+        self._lines = Lines(sys.stdout)
         self._quiet = quiet
         self._results = results and not quiet
         self._brief = not sys.stdout.isatty()
@@ -94,26 +93,27 @@ class ForPeople:
         if (sys.stderr.isatty() if live is None else live) and not quiet:
             from spinney.cli.progress import ProgressLine
 
-            self._line = ProgressLine()
+            self._line = ProgressLine(self._lines)
 
     def __enter__(self) -> ForPeople:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._clear()
+        self._lines.finish()
+
+    @property
+    def lost(self) -> OSError | None:
+        return self._lines.lost
 
     def say(self, text: str) -> None:
         if self._results:
             self._clear()
-            try:
-                print(text, flush=True)
-            except OSError as error:
-                self.lost = self.lost or error
-                drop_output()
+            self._lines.put(text)
 
     def complain(self, text: str) -> None:
         self._clear()
-        print(text, file=sys.stderr, flush=True)
+        self._lines.write(text + "\n", sys.stderr)
 
     def _clear(self) -> None:
         if self._line is not None:
@@ -168,6 +168,7 @@ class ForPeople:
         if self._quiet or not sys.stderr.isatty() or self._got:
             return
         self.complain(f"Stopped: {how_much(self._progress)}; the same command resumes.")
+        self._lines.finish()
 
     def _done(self, event: Done) -> None:
         self._got = True

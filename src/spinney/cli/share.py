@@ -18,16 +18,27 @@ from spinney.cli.options import SECONDS, SIZE, finding, multicasting, networking
 @finding
 @networking
 @multicasting
-@click.option("--torrent", metavar="FILE", help="Serve PATH under this descriptor (checked first).")
-@click.option("--torrent-out", metavar="FILE", help="Write the descriptor here [NAME.torrent].")
+@click.option("--torrent", metavar="FILE", help="Serve PATH under this .torrent (checked first).")
+@click.option("--torrent-out", metavar="FILE", help="Write the .torrent here [NAME.torrent].")
 @click.option(
-    "--format", "format_", type=click.Choice(["v1", "v2", "hybrid"]), help="Of the descriptor [v1]."
+    "--format",
+    "format_",
+    type=click.Choice(["v1", "v2", "hybrid"]),
+    help="Version of the .torrent [v1].",
 )
-@click.option("--piece-length", type=SIZE, help="256k, 1M: a power of two [from the size].")
-@click.option("--comment", help="Words to go with it.")
-@click.option("--private", is_flag=True, help="Only through its trackers, announced nowhere else.")
+@click.option("--piece-length", type=SIZE, help="A power of two: 256k, 1M [from the size].")
+@click.option("--comment", help="Words to put into the .torrent.")
+@click.option("--paper", is_flag=True, help="Add the MC-FTP paper's checksums (MD5, slow).")
+@click.option("--sign", is_flag=True, help="Sign them with your key, and name it in the link.")
+@click.option("--key", metavar="FILE", help="The key to sign with [one of yours, made once].")
 @click.option(
-    "--until-complete", type=click.IntRange(1), metavar="N", help="Stop at N whole copies."
+    "--private", is_flag=True, help="Peers come from its trackers only; announced nowhere else."
+)
+@click.option(
+    "--until-complete",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Stop when N others have all of it.",
 )
 @click.option(
     "--wait-for",
@@ -53,6 +64,7 @@ def share_path(path: str, options: dict[str, Any]) -> int:
     if options["wait_for"] is not None and options["no_multicast"]:
         raise UsageError("--wait-for and --no-multicast exclude each other: a swarm never waits")
     set_up_logging(options["verbose"], options["log_file"])
+    seed = signing_seed(options)
     reporter = make_reporter(as_json=options["as_json"], quiet=options["quiet"])
     is_ready = False
 
@@ -70,6 +82,8 @@ def share_path(path: str, options: dict[str, Any]) -> int:
                 piece_length=options["piece_length"],
                 comment=options["comment"],
                 private=options["private"],
+                paper=options["paper"],
+                signing_seed=seed,
                 until_complete=options["until_complete"],
                 wait_for=options["wait_for"] or 0,
                 wait_at_most_s=options["wait_at_most"] or float("inf"),
@@ -83,3 +97,19 @@ def share_path(path: str, options: dict[str, Any]) -> int:
         return 0
 
     return run_verb(work, reporter, ready=lambda: is_ready)
+
+
+def signing_seed(options: dict[str, Any]) -> bytes | None:
+    """The publisher's secret, if something is to be signed; tells the public key."""
+    if not options["sign"] and options["key"] is None:
+        return None
+    if options["torrent"] is not None:
+        from spinney.errors import UsageError
+
+        raise UsageError("--sign makes a new descriptor: it does not go with --torrent")
+    from spinney.cli.signing import publisher_seed
+
+    seed, public = publisher_seed(options["key"])
+    if not options["quiet"]:
+        click.echo(f"signed by {public.hex()}", err=True)
+    return seed

@@ -27,7 +27,8 @@ async def write_to_stdout(data: memoryview) -> None:
 
 def write_all(descriptor: int, data: memoryview, stop: threading.Event) -> None:
     """In a thread; ends soon after `stop` even if nobody reads."""
-    is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    # `select` knows sockets only on Windows: there a write may wait, in its thread.
+    is_file = stat.S_ISREG(os.fstat(descriptor).st_mode) or sys.platform == "win32"
     step = FILE_BYTES if is_file else SURE_BYTES
     at = 0
     while at < len(data) and not stop.is_set():

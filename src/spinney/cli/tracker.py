@@ -16,10 +16,16 @@ DEFAULT_PORT = 6969
     short_help="Run an HTTP tracker until stopped; it has a page too.",
     epilog="Example:  spinney tracker --port 6969 --state tracker.state",
 )
-@click.option("--port", type=PORT, default=DEFAULT_PORT, show_default=True, help="Listen here.")
-@click.option("--interface", metavar="NAME|ADDRESS", help="Listen on this interface only.")
+@click.option(
+    "--port", type=PORT, metavar="PORT", default=DEFAULT_PORT, help="Listen on this port [6969]."
+)
+@click.option("--interface", metavar="NAME|ADDRESS", help="Listen on this network interface only.")
 @click.option("--state", metavar="FILE", help="Keep what it knows here over a restart.")
-@click.option("--allowed", metavar="FILE", help="Only these: an infohash a line, then its name.")
+@click.option(
+    "--allowed",
+    metavar="FILE",
+    help="Serve only the torrents of this list: a line each, infohash and name.",
+)
 @click.option("--unlisted", is_flag=True, help="Show no infohashes on the page for people.")
 @talking
 def command(**options: Any) -> int:

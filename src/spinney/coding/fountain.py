@@ -22,13 +22,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from hashlib import blake2b, shake_128
 from itertools import accumulate
 from operator import xor
 from struct import Struct
 
 from spinney.coding.code import source_symbols
+from spinney.coding.solving import add_up, solve
 from spinney.net.host import Buffer
 
 ORDERS = 4
@@ -70,41 +71,35 @@ def cuts(count: int, number: int) -> list[int]:
     return [word * scale >> 32 for word in words]
 
 
-def _prefixes(symbols: Sequence[int]) -> list[list[int]]:
-    """For each order: the prefixes at 0 to K."""
-    return [
-        list(accumulate(map(symbols.__getitem__, order), xor, initial=0))
-        for order in _orders(len(symbols))
-    ]
+def _symbols(view: memoryview, symbol_bytes: int) -> list[int]:
+    """The source symbols of a block as integers."""
+    starts = range(0, max(1, len(view)), symbol_bytes)
+    return [int.from_bytes(view[at : at + symbol_bytes], "little") for at in starts]
 
 
-def _mixed(prefixes: Sequence[Sequence[int]], at: Sequence[int]) -> int:
-    one, two, three, four = prefixes
-    a, b, c, d, e, f, g, h, i, j, k, m = at
-    return (
-        one[a] ^ one[b] ^ one[c] ^ two[d] ^ two[e] ^ two[f]
-        ^ three[g] ^ three[h] ^ three[i] ^ four[j] ^ four[k] ^ four[m]
-    )  # fmt: skip
+def _prefixes(symbols: Sequence[int], order: Sequence[int]) -> list[int]:
+    """The prefixes of one order at 0 to K."""
+    return list(accumulate(map(symbols.__getitem__, order), xor, initial=0))
 
 
 class FountainEncoder:
     """Repair symbols of one block.  Takes about five times the block's size in memory."""
 
     def __init__(self, block: Buffer, symbol_bytes: int) -> None:
-        view = memoryview(block)
+        symbols = _symbols(memoryview(block), symbol_bytes)
         self._bytes = symbol_bytes
-        self._count = source_symbols(len(view), symbol_bytes)
-        self._prefixes = _prefixes(
-            [
-                int.from_bytes(view[at * symbol_bytes : (at + 1) * symbol_bytes], "little")
-                for at in range(self._count)
-            ]
-        )
+        self._count = len(symbols)
+        self._prefixes = [_prefixes(symbols, order) for order in _orders(self._count)]
 
     def repair(self, number: int) -> bytes:
         if not self._count <= number < self._count + MOST_REPAIR:
             raise ValueError(f"repair symbol {number} of a block of {self._count}")
-        mixed = _mixed(self._prefixes, cuts(self._count, number))
+        one, two, three, four = self._prefixes
+        a, b, c, d, e, f, g, h, i, j, k, m = cuts(self._count, number)
+        mixed = (
+            one[a] ^ one[b] ^ one[c] ^ two[d] ^ two[e] ^ two[f]
+            ^ three[g] ^ three[h] ^ three[i] ^ four[j] ^ four[k] ^ four[m]
+        )  # fmt: skip
         return mixed.to_bytes(self._bytes, "little")
 
 
@@ -128,21 +123,29 @@ class Fountain:
         if not wanted:
             return 0
         count = source_symbols(len(block), symbol_bytes)
-        usable = {
-            number: data
+        usable = [
+            number
             for number, data in repairs.items()
             if len(data) == symbol_bytes and count <= number < count + MOST_REPAIR
-        }
+        ]
         if len(usable) < wanted:
             return wanted - len(usable)
+        rows = [cuts(count, number) for number in usable]
+        # First what to add up: it costs little, and tells whether there is enough.
+        sums = solve(_marks(count, missing, rows), wanted)
+        if len(sums) < wanted:
+            return wanted - len(sums)
         with memoryview(block) as view:
-            pivots = _eliminate(
-                _equations(view, symbol_bytes, missing, usable), wanted, 8 * symbol_bytes
-            )
-            if len(pivots) < wanted:
-                return wanted - len(pivots)
-            solved = _substitute(pivots, wanted, 8 * symbol_bytes)
-            for symbol, value in zip(missing, solved, strict=True):
+            known = _symbols(view, symbol_bytes)
+            for symbol in missing:
+                known[symbol] = 0
+            values = [int.from_bytes(repairs[number], "little") for number in usable]
+            for order, begin in zip(_orders(count), range(0, ORDERS * CUTS, CUTS), strict=True):
+                prefix = _prefixes(known, order)
+                for at, row in enumerate(rows):
+                    one, two, three = row[begin : begin + CUTS]
+                    values[at] ^= prefix[one] ^ prefix[two] ^ prefix[three]
+            for symbol, value in zip(missing, add_up(sums, values), strict=True):
                 start = symbol * symbol_bytes
                 length = min(symbol_bytes, len(view) - start)
                 value &= (1 << 8 * length) - 1  # beyond the end there are zeros, or lies
@@ -150,65 +153,20 @@ class Fountain:
         return 0
 
 
-def _equations(
-    view: memoryview, symbol_bytes: int, missing: Sequence[int], repairs: Mapping[int, Buffer]
-) -> list[int]:
-    """One integer for each repair symbol: which missing ones it holds, above their sum."""
-    count = source_symbols(len(view), symbol_bytes)
-    symbols = [
-        int.from_bytes(view[at * symbol_bytes : (at + 1) * symbol_bytes], "little")
-        for at in range(count)
-    ]
-    for symbol in missing:
-        symbols[symbol] = 0
-    width = 8 * symbol_bytes
-    # A prefix is that of the symbols that are here and a mark for each missing one in it.
+def _marks(count: int, missing: Sequence[int], rows: Sequence[Sequence[int]]) -> list[int]:
+    """For each row: which missing symbols it holds, a bit each, the first lowest."""
     marked = []
-    for prefixes, places in zip(_prefixes(symbols), _places(count), strict=True):
-        lost = sorted((places[symbol], bit) for bit, symbol in enumerate(missing))
+    for places in _places(count):
+        lost = sorted((places[symbol], 1 << bit) for bit, symbol in enumerate(missing))
         at = [place for place, _ in lost]
-        masks = list(accumulate((1 << width + bit for _, bit in lost), xor, initial=0))
-        marked.append((prefixes, at, masks))
-    rows = []
-    for number, data in repairs.items():
-        row = int.from_bytes(data, "little")
-        cut = iter(cuts(count, number))
-        for prefixes, at, masks in marked:
-            for _ in range(CUTS):
-                place = next(cut)
-                row ^= prefixes[place] ^ masks[bisect_left(at, place)]
-        rows.append(row)
-    return rows
-
-
-def _eliminate(rows: list[int], wanted: int, width: int) -> dict[int, int]:
-    """Independent rows by the length in bits of each: its highest mark leads it."""
-    pivots: dict[int, int] = {}
-    for row in rows:
-        while (length := row.bit_length()) > width:
-            pivot = pivots.get(length)
-            if pivot is None:
-                pivots[length] = row
-                break
-            row ^= pivot
-        if len(pivots) == wanted:
-            break
-    return pivots
-
-
-def _substitute(pivots: dict[int, int], wanted: int, width: int) -> list[int]:
-    """The missing symbols, lowest mark first: each row's lower marks are solved before it."""
-    solved: list[int] = []
-    for bit in range(wanted):
-        row = pivots[width + bit + 1]
-        marks = (row >> width) ^ (1 << bit)
-        row ^= (marks | 1 << bit) << width
-        while marks:
-            lowest = marks & -marks
-            row ^= solved[lowest.bit_length() - 1]
-            marks ^= lowest
-        solved.append(row)
-    return solved
+        # A prefix holds the missing symbols that lie before its cut.
+        marked += [(at, list(accumulate((bit for _, bit in lost), xor, initial=0)))] * CUTS
+    return [
+        reduce(
+            xor, (held[bisect_left(at, cut)] for (at, held), cut in zip(marked, row, strict=True))
+        )
+        for row in rows
+    ]
 
 
 FOUNTAIN = Fountain()

@@ -14,6 +14,8 @@ from typing import Any
 
 from spinney.content import outer as beside
 from spinney.content.info import V1_HASH_BYTES, FileEntry, broken, read_info
+from spinney.content.paper import KEY as PAPER_KEY
+from spinney.content.paper import fields, read_paper
 from spinney.content.rules import MAX_TORRENT_BYTES
 from spinney.errors import DescriptorError, WireError
 from spinney.net.host import Address
@@ -63,6 +65,7 @@ class Descriptor:
         self.comment = beside.read_text(outer, b"comment")
         self.created_by = beside.read_text(outer, b"created by")
         self.creation_date = beside.read_date(outer)
+        self.paper = read_paper(outer, self)
         self._filled: list[FileEntry] = []
         self._first_pieces: list[int] = []
         self._layered: dict[bytes, int] = {}
@@ -137,8 +140,8 @@ class Descriptor:
         return descriptor
 
     def edited(self, **changes: Any) -> Descriptor:
-        """A copy with other `trackers`, `web_seeds`, `nodes`, `comment`, `created_by` or
-        `creation_date`.  The info dictionary, and so the infohash, stays."""
+        """A copy with other `trackers`, `web_seeds`, `nodes`, `comment`, `created_by`,
+        `creation_date` or `paper`.  The info dictionary, and so the infohash, stays."""
         outer = dict(self._outer)
         for field, value in changes.items():
             if field == "trackers":
@@ -149,6 +152,8 @@ class Descriptor:
                 beside.write_nodes(outer, value)
             elif field == "creation_date":
                 beside.write_date(outer, value)
+            elif field == "paper":
+                beside.write_table(outer, PAPER_KEY, value and fields(value, self.piece_length))
             elif field in ("comment", "created_by"):
                 beside.write_text(outer, field.replace("_", " ").encode(), value)
             else:
@@ -180,6 +185,11 @@ class Descriptor:
     def infohash(self) -> str:
         """The name in events and links: v1 where there is one, else v2, in hex."""
         return (self.infohash_v1 or self.infohash_v2 or b"").hex()
+
+    @property
+    def publisher(self) -> bytes | None:
+        """The key in the torrent whose signature there holds.  Whose key it is, a link says."""
+        return self.paper.publisher if self.paper is not None and self.paper.holds(self) else None
 
     @property
     def swarm_hashes(self) -> tuple[bytes, ...]:

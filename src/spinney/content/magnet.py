@@ -5,6 +5,7 @@
            &dn=NAME &xl=BYTES                   what people see meanwhile
            &tr=URL &ws=URL                      trackers, web seeds
            &x.pe=HOST:PORT                      peers
+           &x.pub=<64 hex | 52 base 32>         the publisher's Ed25519 key (MC-FTP)
            &so=0,2,4-6                          only these files (BEP 53)
 
 What the program acts on is checked (`DescriptorError`, `rule` as in `rules.RULES`); unknown
@@ -49,12 +50,16 @@ class Linked(Protocol):
     trackers: tuple[tuple[str, ...], ...]
     web_seeds: tuple[str, ...]
 
+    @property
+    def publisher(self) -> bytes | None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Magnet:
     """A link.  `infohash_v1` has 20 bytes and `infohash_v2` 32; one of them at least is there.
 
     `select`: file numbers, sorted; None selects all.  Each tracker is a tier of its own.
+    `publisher`: 32 bytes, the key that must have signed what the MC-FTP paper adds.
     """
 
     infohash_v1: bytes | None = None
@@ -65,6 +70,7 @@ class Magnet:
     web_seeds: tuple[str, ...] = ()
     peers: tuple[Address, ...] = ()
     select: tuple[int, ...] | None = None
+    publisher: bytes | None = None
 
     @classmethod
     def of(cls, descriptor: Linked, peers: Iterable[Address] = ()) -> Magnet:
@@ -76,6 +82,7 @@ class Magnet:
             trackers=tuple(url for tier in descriptor.trackers for url in tier),
             web_seeds=descriptor.web_seeds,
             peers=tuple(peers),
+            publisher=descriptor.publisher,
         )
 
     @property
@@ -102,6 +109,8 @@ class Magnet:
         parts += [f"tr={quote(url, safe='')}" for url in self.trackers]
         parts += [f"ws={quote(url, safe='')}" for url in self.web_seeds]
         parts += [f"x.pe={quote(format_address(peer), safe=':[]')}" for peer in self.peers]
+        if self.publisher is not None:
+            parts.append(f"x.pub={self.publisher.hex()}")
         if self.select is not None:
             parts.append(f"so={_format_select(self.select)}")
         return "magnet:?" + "&".join(parts)
@@ -136,6 +145,7 @@ def parse_magnet(link: str) -> Magnet:
         web_seeds=_urls(values.get("ws", []), "url-list")[:MAX_WEB_SEEDS],
         peers=tuple(dict.fromkeys(map(_peer, values.get("x.pe", []))))[:MAX_PEERS],
         select=_parse_select(values["so"]) if "so" in values else None,
+        publisher=_publisher(values.get("x.pub", [])),
     )
 
 
@@ -164,6 +174,22 @@ def _btih(digest: str) -> bytes:
     if re.fullmatch("[A-Za-z2-7]{32}", digest):
         return b32decode(digest.upper())
     raise broken("magnet-btih", digest[:80])
+
+
+def _publisher(texts: list[str]) -> bytes | None:
+    keys = {parse_key(text) for text in texts}
+    if len(keys) > 1:
+        raise broken("magnet-publisher", "several keys")
+    return keys.pop() if keys else None
+
+
+def parse_key(text: str) -> bytes:
+    """A publisher's key as `x.pub` has it; raises `DescriptorError`."""
+    if re.fullmatch("[0-9A-Fa-f]{64}", text):
+        return bytes.fromhex(text)
+    if re.fullmatch("[A-Za-z2-7]{51}[AaQq]", text):  # 256 bits: the last digit has one
+        return b32decode(f"{text.upper()}====")
+    raise broken("magnet-publisher", text[:80])
 
 
 def _urls(texts: list[str], rule: str) -> tuple[str, ...]:

@@ -15,16 +15,21 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha1, sha256
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from spinney.content.descriptor import Descriptor
 from spinney.content.gathering import FoundFile, Gathered, check_unchanged, gather
 from spinney.content.info import broken
+from spinney.content.paper import Pairs, PaperSums
 from spinney.content.rules import MAX_PIECE_LENGTH, MAX_TORRENT_BYTES
 from spinney.errors import ChangedFileError, UsageError
 from spinney.net.host import Address, Host, Storage
 from spinney.trust import merkle
+from spinney.trust.keys import Keys
 from spinney.wire.bencode import Value, encode
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 Version: TypeAlias = Literal["v1", "v2", "hybrid"]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -99,9 +104,13 @@ async def make_descriptor(
     comment: str | None = None,
     created_by: str | None = None,
     creation_date: int | None = None,
+    paper: bool = False,
+    keys: Keys | None = None,
     progress: Progress | None = None,
 ) -> Made:
     """Reads everything below `path` once and makes its descriptor.
+
+    `paper`: with the MC-FTP paper's fields, which takes three passes of MD5; `keys`: signed.
 
     Raises `NotFoundError` and other `StorageError`s, `ChangedFileError` if a file changes
     meanwhile, `UsageError` for what cannot be shared and a piece length that is not allowed,
@@ -119,7 +128,8 @@ async def make_descriptor(
     _require_utf8(name, "the name")
     _require_utf8(comment or "", "the comment")
     layout = _place(gathered, piece_length, aligned=version != "v1")
-    hashed = await _Hashing(host, gathered, layout, piece_length, version, progress).run()
+    sums = PaperSums() if paper or keys is not None else None
+    hashed = await _Hashing(host, gathered, layout, piece_length, version, sums, progress).run()
     await host.work(check_unchanged, host.storage, gathered)
     info: dict[bytes, Value] = {b"name": name.encode(), b"piece length": piece_length}
     if private:
@@ -144,6 +154,11 @@ async def make_descriptor(
         creation_date=creation_date,
         piece_layers=layers,
     )
+    if sums is not None:
+        added = sums.paper()
+        if keys is not None:
+            added = added.signed(keys, descriptor)
+        descriptor = descriptor.edited(paper=added)
     size = len(descriptor.encode())
     if size > MAX_TORRENT_BYTES:
         raise broken("torrent-bytes", f"here {size}: choose longer pieces, or fewer files")
@@ -219,6 +234,18 @@ class _Part:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Hashed:
+    """What one unit gave.  `first`: its first chunk; `pairs`: of `PaperSums`, if asked for."""
+
+    data: bytearray
+    digests: list[bytes]
+    nodes: list[bytes]
+    contents: list[memoryview]
+    first: memoryview
+    pairs: Pairs | None
+
+
 class _Hashing:
     """One pass over the piece space, in units of whole pieces, several units at once."""
 
@@ -229,6 +256,7 @@ class _Hashing:
         layout: list[_Placed],
         piece_length: int,
         version: Version,
+        sums: PaperSums | None,
         progress: Progress | None,
     ) -> None:
         self.digests: list[bytes] = []
@@ -240,6 +268,7 @@ class _Hashing:
         self._piece_length = piece_length
         self._v1 = version != "v2"
         self._v2 = version != "v1"
+        self._sums = sums
         self._progress = progress
         self._space_bytes = self._layout[-1].offset + self._layout[-1].length
         if version == "hybrid" and not gathered.single:
@@ -250,9 +279,9 @@ class _Hashing:
         """Units begin in order and are taken in order; a cancelled run leaves no thread behind
         for longer than its unit."""
         at_once = max(2, min(MOST_AT_ONCE, AT_ONCE_BYTES // self._unit_bytes))
-        running: deque[asyncio.Task[tuple[bytearray, list[bytes], list[bytes]]]] = deque()
+        running: deque[asyncio.Task[_Hashed]] = deque()
         whole = sha256() if self._gathered.single else None
-        whole_step: asyncio.Task[None] | None = None
+        in_order: asyncio.Task[None] | None = None
         units = self._units()
         done_bytes = 0
         try:
@@ -262,26 +291,33 @@ class _Hashing:
                     running.append(asyncio.create_task(step))
                 if not running:
                     break
-                data, digests, nodes = await running.popleft()
-                self.digests += digests
-                self.nodes += nodes
-                if whole is not None:
-                    if whole_step is not None:
-                        await whole_step
-                    whole_step = asyncio.create_task(self._host.work(whole.update, data))
-                done_bytes += len(data)
+                unit_done = await running.popleft()
+                self.digests += unit_done.digests
+                self.nodes += unit_done.nodes
+                if in_order is not None:
+                    await in_order
+                step_in_order = self._host.work(self._add, whole, unit_done)
+                in_order = asyncio.create_task(step_in_order)
+                done_bytes += len(unit_done.data)
                 if self._progress is not None:
                     self._progress(
                         done_bytes * self._gathered.total_bytes // self._space_bytes,
                         self._gathered.total_bytes,
                     )
-            if whole is not None and whole_step is not None:
-                await whole_step
-                self.sha256 = whole.hexdigest()
+            if in_order is not None:
+                await in_order
+            self.sha256 = whole.hexdigest() if whole is not None else None
         finally:
-            for task in [*running, *([whole_step] if whole_step else [])]:
+            for task in [*running, *([in_order] if in_order else [])]:
                 task.cancel()
         return self
+
+    def _add(self, whole: _Hash | None, unit: _Hashed) -> None:
+        """In a thread: what has to be hashed in order."""
+        if whole is not None:
+            whole.update(unit.data)
+        if self._sums is not None and unit.pairs is not None:
+            self._sums.add(unit.first, unit.pairs, unit.contents)
 
     def _units(self) -> Iterator[tuple[int, int, list[_Part]]]:
         """(begin, length, parts of files) of each unit, in order."""
@@ -300,9 +336,7 @@ class _Hashing:
                     parts.append(_Part(placed, start - placed.offset, start - begin, stop - start))
             yield begin, end - begin, parts
 
-    def _unit(
-        self, begin: int, length: int, parts: list[_Part]
-    ) -> tuple[bytearray, list[bytes], list[bytes]]:
+    def _unit(self, begin: int, length: int, parts: list[_Part]) -> _Hashed:
         """In a thread: reads and hashes one unit.  Gaps stay zeros."""
         data = bytearray(length)
         view = memoryview(data)
@@ -321,7 +355,13 @@ class _Hashing:
                 nodes.append(
                     merkle.piece_hash(content, size) if long else merkle.file_root(content)
                 )
-        return data, digests, nodes
+        contents = [view[part.at : part.at + part.length] for part in parts]
+        if self._v1:
+            chunks = [view[at : at + size] for at in range(0, length, size)]
+        else:
+            chunks = [own[at : at + size] for own in contents for at in range(0, len(own), size)]
+        pairs = self._sums.pairs(chunks) if self._sums is not None else None
+        return _Hashed(data, digests, nodes, contents, chunks[0], pairs)
 
 
 def _read(storage: Storage, gathered: Gathered, part: _Part, into: memoryview) -> None:

@@ -117,6 +117,10 @@ def write_date(outer: dict[bytes, Value], date: int | None) -> None:
         outer[b"creation date"] = date
 
 
+def write_table(outer: dict[bytes, Value], key: bytes, table: dict[bytes, Value] | None) -> None:
+    _put(outer, key, table or b"")
+
+
 def _put(outer: dict[bytes, Value], key: bytes, value: Value) -> None:
     """Sets a key, or takes it away where there is nothing to say."""
     outer.pop(key, None)

@@ -34,6 +34,10 @@ RULES: dict[str, str] = {
     "url-list": "`url-list` is a URL or a list of URLs.",
     "nodes": "`nodes` is a list of pairs of a host and a port from 1 to 65535.",
     "url": "A URL is UTF-8 without spaces or control characters, at most 2,048 bytes.",
+    "mc-ftp": "`mc-ftp` is a dictionary with a version, and a `file id` of 16 bytes.",
+    "mc-ftp-layout": "The chunk list of `mc-ftp` restates what `info` determines.",
+    "mc-ftp-checksums": "`mc-ftp` has a checksum of 16 bytes for each chunk.",
+    "mc-ftp-publisher": "`mc-ftp` has a publisher of 32 bytes and a signature of 64, or neither.",
     # The info dictionary.
     "name": "`name` is a string that is not empty.",
     "piece-length": "`piece length` is an integer from 1 to 134,217,728.",
@@ -80,5 +84,6 @@ RULES: dict[str, str] = {
     "magnet-btmh": "`btmh` is `1220` and 64 hexadecimal digits.",
     "magnet-topics": "A magnet link names at most one infohash of each version.",
     "magnet-peer": "`x.pe` is HOST:PORT with a port from 1 to 65535.",
+    "magnet-publisher": "`x.pub` is 64 hexadecimal digits or 52 of base 32, and there once.",
     "magnet-select": "`so` is a list of file numbers and ranges, at most 100,000 files.",
 }

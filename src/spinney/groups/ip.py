@@ -1,22 +1,28 @@
 """`IpGroups`: groups by IP multicast, IPv4 or IPv6, on chosen interfaces.
 
-An address is `ip4:239.255.1.2:6780` or `ip6:[ff12::8000:1]:6780`.  With at most one hop the
-addresses are of the local scope (239.255.0.0/16, RFC 2365; ff12::/16, RFC 4291 and 3307), beyond
-that of the organisation's (239.192.0.0/14, ff18::/16).  Zero hops stay on this machine.
-
 Each membership has one ear, a socket that joined the group on every interface, and a mouth for
 each interface: the system sends a multicast datagram by one interface only.  What a mouth of
-ours said is recognised by where it came from.
+ours said is recognised by where it came from, on whatever interface it is heard.
+
+Interfaces come and go: while there are memberships, `IpGroups` looks every minute, and soon
+after any error, which ones there are.  No error of the network is fatal; a group without any
+interface drops what it is to send and hears nothing until one is back.
+
+With several interfaces, single payloads (control) go by all of them, bursts (data) only where
+somebody was heard lately in any group of these `IpGroups`, or by all if nobody was anywhere: a
+bridge for containers or a tunnel without members is not filled at the rate of a transfer.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import asyncio
+import errno
 from collections.abc import Sequence
 from contextlib import suppress
 
 from spinney.errors import NetworkError
 from spinney.groups.group import GroupReceiver
+from spinney.groups.ip_scope import PORT, Place, candidate, group_text, parsed, places
 from spinney.net.host import (
     Address,
     Buffer,
@@ -25,18 +31,27 @@ from spinney.net.host import (
     DatagramReceiver,
     Datagrams,
     Host,
-    Interface,
     Rng,
 )
 
-PORT = 6780
-INTERFACES_MAX = 8
-"""Interfaces that one group uses; a machine full of container bridges has dozens."""
-LONGEST_ADDRESS_BYTES = 64
+LOOK_S = 60.0
+"""How often the interfaces are looked at when nothing is wrong."""
+LOOK_SOON_S = 1.0
+"""How long after an error they are looked at; twice as long after each further one."""
+QUIET_S = 60.0
+"""Where nobody spoke for so long, in any group, bursts are not sent while others are heard."""
+CHOOSE_S = 1.0
+"""How often it is decided where bursts go."""
+MOUTH_RECEIVE_BYTES = 4_096
+"""A mouth hears nothing but errors."""
 
 
 class IpGroups:
-    """See `Groups`.  `interfaces`: names or addresses; without, all that multicast."""
+    """See `Groups`.  `interfaces`: names or addresses; without, all that multicast.
+
+    `hops`: 0 stays on this machine, 1 on the link.  `receive_buffer_bytes`: for each group; at
+    200 Mbit/s 4 MiB last for 0.2 s.
+    """
 
     def __init__(
         self,
@@ -53,221 +68,332 @@ class IpGroups:
         self.scheme = b"ip6" if six else b"ip4"
         self.hops = hops
         self.port = port
+        self.receive_buffer_bytes = receive_buffer_bytes
         self._only = tuple(interfaces)
-        self._receive_buffer_bytes = receive_buffer_bytes
+        self._members: dict[int, IpGroup] = {}
+        self._joined = 0
+        self._watch: asyncio.Task[None] | None = None
+        self._wrong = asyncio.Event()
+        self.heard_s: dict[int, float] = {}
+        """When somebody was heard last on the interface of this index."""
 
     def candidate(self, rng: Rng) -> bytes:
-        if self.six:
-            scope = "ff12" if self.hops <= 1 else "ff18"
-            number = 0x8000_0000 | rng.getrandbits(31)
-            return self.address(f"{scope}::{number >> 16:x}:{number & 0xFFFF:x}")
-        if self.hops <= 1:
-            # Not 239.255.255.x: the top of a scope is for its own announcements (RFC 2365).
-            return self.address(f"239.255.{rng.randrange(255)}.{rng.randrange(1, 255)}")
-        # 239.192 to 239.195, but no low 23 bits that 224.0.0.x has too (RFC 1112).
-        return self.address(
-            f"239.{rng.randrange(192, 196)}.{rng.randrange(1, 256)}.{rng.randrange(1, 255)}"
-        )
+        return group_text(candidate(rng, self.six, self.hops), self.port)
 
     def address(self, group: str, port: int | None = None) -> bytes:
-        """The opaque address of a group given in numbers."""
-        shown = f"[{group}]" if self.six else group
-        return self.scheme + f":{shown}:{port or self.port}".encode("ascii")
+        """The opaque address of a group that is given in numbers."""
+        return group_text(group, port or self.port)
 
     def valid(self, address: bytes) -> bool:
-        return self._parsed(address) is not None
+        return parsed(address, self.six, self.hops) is not None
 
-    def _parsed(self, address: bytes) -> Address | None:
-        scheme, colon, rest = address.partition(b":")
-        if scheme != self.scheme or not colon or len(address) > LONGEST_ADDRESS_BYTES:
-            return None
-        try:
-            text, _, port_text = rest.decode("ascii").rpartition(":")
-            group = ipaddress.ip_address(text.strip("[]") if self.six else text)
-            port = int(port_text)
-        except ValueError:
-            return None
-        if not 1024 <= port <= 65535 or self.address(str(group), port) != address:
-            return None
-        if group not in _scope(self.six, self.hops):
-            return None
-        return str(group), port
-
-    def used(self) -> list[tuple[Interface, str]]:
-        """The interfaces that groups use, each with the address that it speaks from.
-
-        Raises `NetworkError` when there is none."""
-        rows: list[tuple[Interface, str]] = []
-        for interface in self.host.interfaces():
-            for address, _ in interface.addresses:
-                bare = address.partition("%")[0]
-                named = {interface.name, address, bare} & set(self._only)
-                usable = interface.loopback if self.hops == 0 else interface.multicast
-                if self._only:
-                    usable = interface.multicast or interface.loopback
-                elif interface.loopback and self.hops:
-                    usable = False
-                if (":" in address) != self.six or not interface.up or not usable:
-                    continue
-                if not self._only or named:
-                    rows.append((interface, address))
-                    break
+    def used(self) -> list[Place]:
+        """The interfaces that groups use now.  Raises `NetworkError` when there is none."""
+        rows = places(self.host.interfaces(), self._only, self.six, self.hops)
         if not rows:
             wanted = " and ".join(self._only) or "any interface"
             family = "IPv6" if self.six else "IPv4"
             raise NetworkError(f"no {family} multicast on {wanted}")
-        return rows[:INTERFACES_MAX]
+        return rows
 
     async def join(
         self, address: bytes, receiver: GroupReceiver, *, send_only: bool = False
     ) -> IpGroup:
-        remote = self._parsed(address)
+        remote = parsed(address, self.six, self.hops)
         if remote is None:
             raise NetworkError(f"{address!r} is no group of this scope")
-        group = IpGroup(self.host, address, remote, receiver)
+        self._joined += 1
+        group = IpGroup(self, self._joined, address, remote, receiver, send_only=send_only)
         try:
-            await group.open(self.used(), self.hops, self._receive_buffer_bytes, send_only)
+            await group.settle(self.used())
         except BaseException:
             group.close()
             raise
+        self._members[group.number] = group
+        if self._watch is None or self._watch.done():
+            self._watch = asyncio.get_running_loop().create_task(self._look_again_and_again())
         return group
 
+    def left(self, number: int) -> None:
+        """A membership was closed."""
+        self._members.pop(number, None)
+        if not self._members and self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
-def _scope(six: bool, hops: int) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    if six:
-        return ipaddress.ip_network("ff12::/16" if hops <= 1 else "ff18::/16")
-    return ipaddress.ip_network("239.255.0.0/16" if hops <= 1 else "239.192.0.0/14")
+    def wrong(self) -> None:
+        """An error that another interface, or the same one anew, may mend."""
+        self._wrong.set()
+
+    async def _look_again_and_again(self) -> None:
+        pause_s = LOOK_SOON_S
+        while self._members:
+            failed = False
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._wrong.wait()
+                failed = True
+            if failed:
+                await asyncio.sleep(pause_s)
+                self._wrong.clear()  # this look is for all that went wrong meanwhile
+            pause_s = min(2 * pause_s, LOOK_S) if failed else LOOK_SOON_S
+            await self._look()
+
+    async def _look(self) -> None:
+        try:
+            used = places(self.host.interfaces(), self._only, self.six, self.hops)
+        except NetworkError:  # the system would not even list them: later
+            return
+        for group in list(self._members.values()):
+            try:
+                await group.settle(used)
+            except NetworkError as error:
+                group.error_received(OSError(errno.ENETDOWN, str(error)))
 
 
 class IpGroup(DatagramReceiver):
     """See `Group`."""
 
     def __init__(
-        self, host: Host, address: bytes, remote: Address, receiver: GroupReceiver
-    ) -> None:
-        self.address = address
-        self._host = host
-        self._remote = remote
-        self._receiver = receiver
-        self._ear: Datagrams | None = None
-        self._mouths: list[Datagrams] = []
-        self._joined: list[str] = []
-        self._own: dict[Address, None] = {}
-        self._open = True
-
-    async def open(
         self,
-        used: Sequence[tuple[Interface, str]],
-        hops: int,
-        receive_buffer_bytes: int,
+        groups: IpGroups,
+        number: int,
+        address: bytes,
+        remote: Address,
+        receiver: GroupReceiver,
+        *,
         send_only: bool,
     ) -> None:
-        """Joins and opens the mouths.  Raises `NetworkError` if no interface would join."""
-        error: NetworkError | None = None
-        six = ":" in self._remote[0]
-        if not send_only:
-            self._ear = await self._host.open_datagrams(
+        self.address = address
+        self.number = number
+        self.local_address: Address = ("::" if groups.six else "0.0.0.0", 0)
+        self._groups = groups
+        self._host = groups.host
+        self._remote = remote
+        self._receiver = receiver
+        self._send_only = send_only
+        self._ear: Datagrams | None = None
+        self._heard_at: list[Place] = []
+        self._mouths: dict[Place, Datagrams] = {}
+        self._bulk: list[Datagrams] = []
+        self._chosen_s = float("-inf")
+        self._own: dict[Address, None] = {}
+        self._own_ports: frozenset[int] = frozenset()
+        self._dropped = 0
+        self._lost = 0
+        self._open = True
+        self._settling = asyncio.Lock()
+
+    # -- interfaces -----------------------------------------------------------------------
+
+    @property
+    def interfaces(self) -> list[str]:
+        """The names of those that it speaks by now."""
+        return [place.name for place in self._mouths]
+
+    async def settle(self, used: Sequence[Place]) -> None:
+        """Joins on these interfaces and leaves the others.  Raises `NetworkError` if it may
+        speak by none of them."""
+        async with self._settling:
+            error: NetworkError | None = None
+            for place in [each for each in self._mouths if each not in used]:
+                self._close_mouth(place)
+            if not self._send_only and self._open:
+                error = await self._listen(used)
+            for place in used:
+                if self._open and place not in self._mouths:
+                    try:
+                        await self._open_mouth(place)
+                    except NetworkError as problem:
+                        error = error or problem
+            if self._open and not self._mouths:
+                raise error or NetworkError("no interface for multicast")
+
+    async def _listen(self, used: Sequence[Place]) -> NetworkError | None:
+        """Makes the ear's memberships those; the first error of those that failed.
+
+        An interface that went away is still joined as far as its socket knows, and would count
+        against the system's limit: such an ear is replaced by a new one."""
+        ear = self._ear
+        if ear is None or any(place not in used for place in self._heard_at):
+            ear = await self._host.open_datagrams(
                 self,
-                ("::" if six else "0.0.0.0", self._remote[1]),
+                ("::" if self._groups.six else "0.0.0.0", self._remote[1]),
                 DatagramOptions(
-                    reuse_address=True, bursts=True, receive_buffer_bytes=receive_buffer_bytes
+                    reuse_address=True,
+                    bursts=True,
+                    packet_info=len(used) > 1,  # costs a little, so only where it decides
+                    receive_buffer_bytes=self._groups.receive_buffer_bytes,
                 ),
             )
-        for interface, local in used:
+            if not self._open:
+                ear.close()
+                return None
+            self._close_ear()
+            self._ear = ear
+        error: NetworkError | None = None
+        for place in used:
+            if place in self._heard_at:
+                continue
             try:
-                if self._ear is not None:
-                    self._ear.join(self._remote[0], interface.name)
-                mouth = await self._host.open_datagrams(
-                    _Mouth(self),
-                    (local, 0),
-                    DatagramOptions(
-                        multicast_interface=interface.name,
-                        multicast_hops=hops,
-                        receive_buffer_bytes=4096,
-                        send_buffer_bytes=1 << 20,
-                    ),
-                )
+                ear.join(self._remote[0], place.name)
             except NetworkError as problem:
                 error = error or problem
                 continue
-            self._mouths.append(mouth)
-            self._joined.append(interface.name)
-            self._own[(mouth.local_address[0].partition("%")[0], mouth.local_address[1])] = None
-        if not self._mouths:
-            raise error or NetworkError("no interface for multicast")
+            self._heard_at.append(place)
+        return error
 
-    @property
-    def local_address(self) -> Address:
-        return self._mouths[0].local_address
+    async def _open_mouth(self, place: Place) -> None:
+        if not self._send_only and place not in self._heard_at:
+            return  # who is deaf there would flood those whom it cannot hear
+        mouth = await self._host.open_datagrams(
+            _Mouth(self),
+            (place.local, 0),
+            DatagramOptions(
+                multicast_interface=place.name,
+                multicast_hops=self._groups.hops,
+                receive_buffer_bytes=MOUTH_RECEIVE_BYTES,
+                send_buffer_bytes=1 << 20,
+            ),
+        )
+        if not self._open:
+            mouth.close()
+            return
+        self._mouths[place] = mouth
+        self._note_mouths()
+
+    def _close_mouth(self, place: Place) -> None:
+        mouth = self._mouths.pop(place)
+        self._dropped += mouth.dropped
+        mouth.close()
+        self._note_mouths()
+
+    def _close_ear(self) -> None:
+        if self._ear is not None:
+            self._ear.close()
+            self._lost += self._ear.overflowed
+        self._ear = None
+        self._heard_at.clear()
+
+    def _note_mouths(self) -> None:
+        """Where our own words come from: addresses with and without a zone."""
+        rows = [mouth.local_address for mouth in self._mouths.values()]
+        bare = [(host.partition("%")[0], port) for host, port in rows]
+        self._own = dict.fromkeys(bare)
+        self._own_ports = frozenset(port for _, port in rows)
+        self._bulk = list(self._mouths.values())
+        self._chosen_s = float("-inf")
+        if rows:
+            self.local_address = rows[0]
 
     @property
     def dropped(self) -> int:
-        return sum(mouth.dropped for mouth in self._mouths)
+        return self._dropped + sum(mouth.dropped for mouth in self._mouths.values())
 
     @property
     def lost(self) -> int:
-        return 0
+        return self._lost + (self._ear.overflowed if self._ear is not None else 0)
 
     # -- sending --------------------------------------------------------------------------
 
     def send(self, payload: Buffer) -> None:
-        if self._open:
-            for mouth in self._mouths:
-                mouth.send(payload, self._remote)
+        if not self._mouths and self._open:
+            self._dropped += 1
+        for mouth in self._mouths.values():
+            mouth.send(payload, self._remote)
 
     def send_burst(self, buffers: Sequence[Buffer], segment_bytes: int) -> int:
-        if not self._open:
-            return 0
-        taken = self._mouths[0].send_burst(buffers, segment_bytes, self._remote)
-        for mouth in self._mouths[1:]:
-            mouth.send_burst(buffers, segment_bytes, self._remote)
+        """What the first interface took; where another takes less, it is lost there."""
+        if len(self._mouths) > 1:
+            self._choose_bulk()
+        taken = -1
+        for mouth in self._bulk:
+            sent = mouth.send_burst(buffers, segment_bytes, self._remote)
+            if taken < 0:
+                taken = sent
+            elif sent < taken:
+                self._dropped += taken - sent
+        if taken < 0:
+            # Nobody hears it: taken and dropped, so that no sender turns in circles.
+            taken = -(-sum(map(len, buffers)) // segment_bytes) if self._open else 0
+            self._dropped += taken
         return taken
 
+    def _choose_bulk(self) -> None:
+        now = self._host.time()
+        if now - self._chosen_s < CHOOSE_S:
+            return
+        self._chosen_s = now
+        heard = self._groups.heard_s
+        self._bulk = [
+            mouth
+            for place, mouth in self._mouths.items()
+            if now - heard.get(place.index, float("-inf")) <= QUIET_S
+        ] or list(self._mouths.values())
+
     async def writable(self) -> None:
-        for mouth in self._mouths:
+        for mouth in list(self._bulk):
             await mouth.writable()
 
-    # -- receiving ------------------------------------------------------------------------
+    # -- receiving: for each datagram of a transfer, so it does little ----------------------
 
     def _is_own(self, remote: Address) -> bool:
-        return remote in self._own or (remote[0].partition("%")[0], remote[1]) in self._own
+        return remote[1] in self._own_ports and (
+            (remote[0].partition("%")[0], remote[1]) in self._own
+        )
 
     def datagrams_received(self, batch: list[Datagram]) -> None:
         if self._open:
-            heard = [(data, remote) for data, remote, _ in batch if not self._is_own(remote)]
+            ports = self._own_ports
+            heard = [
+                (data, remote)
+                for data, remote, _ in batch
+                if remote[1] not in ports or not self._is_own(remote)
+            ]
             if heard:
+                for _, remote, interface in batch if batch[0][2] else ():
+                    if not self._is_own(remote):
+                        self._groups.heard_s[interface] = self._host.time()
                 self._receiver.group_received(heard)
 
     def burst_received(
         self, data: memoryview, segment_bytes: int, remote: Address, interface: int
     ) -> None:
-        if self._open and not self._is_own(remote):
+        if self._open and (remote[1] not in self._own_ports or not self._is_own(remote)):
+            if interface:
+                self._groups.heard_s[interface] = self._host.time()
             self._receiver.group_burst(data, segment_bytes, remote)
 
     def error_received(self, error: OSError) -> None:
         if self._open:
+            self._groups.wrong()
             self._receiver.group_error(error)
 
     # -- life -----------------------------------------------------------------------------
 
     async def rejoin(self) -> None:
-        """An interface that went away stays left until the next time."""
-        if self._ear is None:
-            return
-        for name in self._joined:
-            with suppress(NetworkError):  # it was gone already
-                self._ear.leave(self._remote[0], name)
-            try:
-                self._ear.join(self._remote[0], name)
-            except NetworkError as error:
-                self._receiver.group_error(OSError(str(error)))
+        """Leaves and joins where it is a member, and looks for interfaces that are new."""
+        if self._ear is not None and self._open:
+            for place in list(self._heard_at):
+                with suppress(NetworkError):  # it was gone already
+                    self._ear.leave(self._remote[0], place.name)
+                try:
+                    self._ear.join(self._remote[0], place.name)
+                except NetworkError as error:
+                    self._heard_at.remove(place)
+                    self.error_received(OSError(errno.ENETDOWN, str(error)))
+        if self._open:
+            with suppress(NetworkError):  # none now: whoever watches will find one
+                await self.settle(self._groups.used())
 
     def close(self) -> None:
+        if not self._open:
+            return
         self._open = False
-        if self._ear is not None:
-            self._ear.close()
-        for mouth in self._mouths:
-            mouth.close()
+        for place in list(self._mouths):
+            self._close_mouth(place)
+        self._close_ear()
+        self._groups.left(self.number)
 
 
 class _Mouth(DatagramReceiver):

@@ -49,7 +49,8 @@ def run(
     `told(result, done, total)` hears of each trial.
 
     Raises `UsageError` for a name or parameter that does not exist, or a plot without
-    matplotlib.  Trials that failed are in `failures`, each with its error.
+    matplotlib; `NotWritableError` if `out` takes no files.  Trials that failed are in
+    `failures`, each with its error.
     """
     from pathlib import Path
 
@@ -59,6 +60,8 @@ def run(
     if plot:
         plotting_needs(experiment)
     chosen = experiment.seeds if seeds is None else seeds
+    if out is not None:
+        output.prepare(Path(out), experiment.name)
     which = range(chosen) if isinstance(chosen, int) else builtins.list(chosen)
     done = sweep.sweep(experiment, which, parameters or {}, workers=workers, told=told)
     if out is not None:
@@ -72,10 +75,26 @@ def replay(
     parameters: Mapping[str, Value] | None = None,
     trace: str | None = None,
 ) -> Result:
-    """Runs one trial again in this process, with a trace in JSON lines if asked for."""
-    from spinney.lab import sweep
+    """Runs one trial again in this process, with a trace in JSON lines if asked for.
 
-    return sweep.run_trial(name, seed, parameters or {}, trace)
+    Raises `UsageError`, and `StorageError` for a trace that cannot be written.
+    """
+    from spinney.errors import StorageError, UsageError
+    from spinney.lab import registry, sweep
+
+    registry.load(name)
+    for key, value in (parameters or {}).items():
+        if not isinstance(value, int | float | str | None):
+            raise UsageError(f"replay runs one trial: give {key} one value")
+    if trace is None:
+        return sweep.run_trial(name, seed, parameters or {})
+    try:
+        return sweep.run_trial(name, seed, parameters or {}, trace)
+    except OSError as error:
+        raise StorageError(
+            f"the trace cannot be written to {trace}: {error.strerror}; "
+            "choose another file with --trace"
+        ) from None
 
 
 def plotting_needs(experiment: Experiment) -> None:

@@ -112,4 +112,10 @@ EXPERIMENT = Experiment(
         ),
     ),
     plot=Plot(x="loss", y="delay_s", title="Mean time to an answer"),
+    bounds={
+        "clients": (1, 100_000),
+        "requests": (1, 1_000_000),
+        "loss": (0.0, 1.0),
+        "attempts": (1, 100),
+    },
 )

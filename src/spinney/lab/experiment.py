@@ -55,7 +55,10 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """One experiment.  `parameters` are defaults; `grid` is what a sweep varies unless told."""
+    """One experiment.  `parameters` are defaults; `grid` is what a sweep varies unless told.
+
+    `bounds`: the least and the most that a parameter may be, where not every number makes sense.
+    """
 
     name: str
     doc: str
@@ -66,9 +69,11 @@ class Experiment:
     plot: Plot | None = None
     source: str = ""
     seeds: int = 5
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def with_defaults(self, given: Parameters) -> dict[str, Value]:
-        """All parameters of a trial; raises `UsageError` for a name that does not exist.
+        """All parameters of a trial; raises `UsageError` for a name that does not exist, or a
+        value that is not of its kind or beyond its bounds.
 
         Text becomes the type of the default, so that a command line can pass it on.
         """
@@ -78,7 +83,14 @@ class Experiment:
                 known = ", ".join(sorted(merged))
                 raise UsageError(f"{self.name} has no parameter {key!r}; it has: {known}")
             merged[key] = like(merged[key], value)
+            self._check(key, merged[key])
         return merged
+
+    def _check(self, key: str, value: Value) -> None:
+        if key in self.bounds and isinstance(value, int | float):
+            least, most = self.bounds[key]
+            if not least <= value <= most:
+                raise UsageError(f"{key}={value}: {self.name} takes {least:,} to {most:,}")
 
 
 def like(default: Value, value: Value) -> Value:
@@ -92,7 +104,8 @@ def like(default: Value, value: Value) -> Value:
     try:
         return type(default)(value)
     except ValueError:
-        raise UsageError(f"{value!r} is no {type(default).__name__}") from None
+        kind = "whole number" if isinstance(default, int) else "number"
+        raise UsageError(f"{value!r} is no {kind}, as {default} is") from None
 
 
 class Trial:
@@ -130,7 +143,10 @@ class Trial:
             rows.extend(self.experiment.run(self))
             broken = [check.statement for check in self.experiment.checks if not check.holds(rows)]
             error = "".join(f"does not hold: {statement}\n" for statement in broken)
-        except Exception:
+        except Exception as problem:
+            if self._trace is not None and isinstance(problem, OSError):
+                self._abandon()
+                raise  # the trace's: a simulated disk fails by `StorageError`
             error = traceback.format_exc()
         digest = blake2b(digest_size=16)
         for world in self._worlds:
@@ -139,6 +155,12 @@ class Trial:
             for world in self._worlds:
                 stack.callback(world.close)
         return Result(self.seed, self.parameters, rows, error.strip(), digest.hexdigest())
+
+    def _abandon(self) -> None:
+        """Closes the worlds, whatever that brings."""
+        for world in self._worlds:
+            with contextlib.suppress(Exception):
+                world.close()
 
 
 @dataclass(frozen=True, slots=True)

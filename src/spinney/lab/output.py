@@ -7,8 +7,26 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from spinney.errors import NotWritableError, StorageError
 from spinney.lab.experiment import Row
 from spinney.lab.sweep import Sweep, replay_command
+
+
+def prepare(folder: Path, name: str) -> None:
+    """Makes the folder.  Raises `NotWritableError` if the results could not be put there."""
+    table = folder / f"{name}.csv"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_new = not table.exists()
+        with table.open("a", encoding="utf-8"):
+            pass
+        if is_new:
+            table.unlink()
+    except OSError as error:
+        raise NotWritableError(
+            f"the results cannot be written to {folder}: {error.strerror}; "
+            "choose another folder with --out"
+        ) from None
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
@@ -65,7 +83,18 @@ def write(sweep: Sweep, folder: Path, *, plot: bool = False) -> list[Path]:
 
     if plot:
         plotting.require(sweep.experiment)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return _write(sweep, folder, plot=plot)
+    except OSError as error:
+        raise StorageError(
+            f"the results cannot be written to {folder}: {error.strerror}; make room there, or "
+            "choose another folder with --out"
+        ) from None
+
+
+def _write(sweep: Sweep, folder: Path, *, plot: bool) -> list[Path]:
+    from spinney.lab import plot as plotting
+
     name = sweep.experiment.name
     paths = [folder / f"{name}.csv", folder / f"{name}.json"]
     write_csv(paths[0], sweep.rows)

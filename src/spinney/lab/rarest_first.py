@@ -112,4 +112,12 @@ EXPERIMENT = Experiment(
     plot=Plot(x="copies", y="pieces_left", by="choice", title="Pieces left when the seed is gone"),
     source="lectures: BitTorrent, piece selection",
     seeds=5,
+    bounds={
+        "copies": (0.0, 1_000_000),
+        "peers": (1, 5000),
+        "size_kib": (1, 1 << 20),
+        "piece_kib": (16, 1 << 14),
+        "up_kb_per_s": (1, 10_000_000),
+        "arrive_s": (0.0, 1_000_000),
+    },
 )

@@ -6,8 +6,11 @@ import itertools
 import multiprocessing
 import os
 import shlex
+import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from spinney.lab import registry
@@ -97,14 +100,47 @@ def _everywhere(
     context = multiprocessing.get_context("spawn")
     left = iter(enumerate(trials))
     waiting: dict[Future[Result], int] = {}
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with _stopped_at_once(ProcessPoolExecutor(workers, context, _begin_worker)) as pool:
         while True:
             room = workers * MOST_WAITING_A_WORKER - len(waiting)
-            for number, (seed, parameters) in itertools.islice(left, room):
-                future = pool.submit(run_trial, experiment.name, seed, parameters)
-                waiting[future] = number
+            with _interrupts_later():
+                for number, (seed, parameters) in itertools.islice(left, room):
+                    future = pool.submit(run_trial, experiment.name, seed, parameters)
+                    waiting[future] = number
             if not waiting:
                 return
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 yield waiting.pop(future), future.result()
+
+
+def _begin_worker() -> None:
+    """Ctrl-C goes to every process of the terminal: here it is the sweep's own to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """A worker that starts meanwhile never hears of Ctrl-C, not even before it can ignore it."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _stopped_at_once(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
+    """Whatever ends the sweep early ends the trials that run as well: each may take minutes."""
+    try:
+        yield pool
+    except BaseException:
+        workers = list((pool._processes or {}).values())  # no public way before Python 3.14
+        for worker in workers:
+            worker.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    pool.shutdown()

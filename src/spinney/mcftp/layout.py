@@ -1,10 +1,10 @@
 """`BlockLayout`: chunks, source blocks and symbols of a torrent.  A pure function of `info`.
 
-Version 1.  Positions lie in the torrent's piece space (`content.layout`).  A *chunk* of the
-MC-FTP paper is a piece.  A *block* is what the erasure code works on: pieces of at most 1 MiB
-share one (as few as make 1 MiB), larger pieces are cut into parts of 1 to 2 MiB.  A *symbol* is
-1,408 bytes of a block: with our header of 16 bytes it fits an Ethernet frame over IPv6, with
-room for a tunnel.  The last symbol of a block is short.
+Version 1 (`coding.blocks`).  Positions lie in the torrent's piece space (`content.layout`).  A
+*chunk* of the MC-FTP paper is a piece.  A *block* is what the erasure code works on: pieces of
+at most 1 MiB share one (as few as make 1 MiB), larger pieces are cut into parts of 1 to 2 MiB.
+A *symbol* is 1,408 bytes of a block: with our header of 16 bytes it fits an Ethernet frame over
+IPv6, with room for a tunnel.  The last symbol of a block is short.
 
 Symbols that lie wholly in padding (BEP 47, the gaps of BEP 52) are known to be zeros: they are
 never sent and never missing.
@@ -14,15 +14,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from spinney.coding.blocks import SYMBOL_BYTES, shape
 from spinney.coding.code import source_symbols
 from spinney.content.descriptor import Descriptor
 from spinney.content.layout import Layout
 
-LAYOUT_VERSION = 1
-SYMBOL_BYTES = 1_408
-BLOCK_BYTES = 1 << 20
-"""The smallest block that is not the last one of a torrent or a piece."""
-ALIGNMENT_BYTES = 1 << 14
+__all__ = ["SENDERS", "SYMBOL_BYTES", "BlockLayout"]
+
 SENDERS = 256
 """Sender numbers of one reign: each draws repair symbols that no other does."""
 
@@ -36,15 +34,7 @@ class BlockLayout:
         self._files = Layout(descriptor)
         self.piece_length = descriptor.piece_length
         self.size_bytes = self._files.size_bytes
-        size, piece = self.size_bytes, descriptor.piece_length
-        self.pieces_per_block = max(1, -(-BLOCK_BYTES // piece)) if size else 1
-        self.blocks_per_piece = 1
-        self.block_bytes = self.pieces_per_block * piece
-        if piece > BLOCK_BYTES:
-            parts = piece // BLOCK_BYTES
-            part = -(-piece // parts)
-            self.block_bytes = -(-part // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-            self.blocks_per_piece = -(-piece // self.block_bytes)
+        self.pieces_per_block, self.blocks_per_piece, self.block_bytes = shape(self.piece_length)
         self.block_count = self._count()
         self._known = lru_cache(maxsize=64)(self._find_known)
 

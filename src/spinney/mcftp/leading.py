@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 TICK_S = 0.1
 """How often a leader looks at how its streams are."""
 ADDRESS_TRIES = 4
+REPEATS = 2
+REPEAT_S = 0.035
+"""A new schedule is told so often again, so soon: before its first symbol is sent (`JOIN_S`), and
+who lost the first telling does not stay out for a whole interval."""
 PROPOSAL_INTERVALS = 2.0
 """A new electorate that its electors have not accepted in so many intervals is withdrawn."""
 
@@ -59,6 +63,7 @@ class Leading:
         self._proposed_at = now
         self._reserving: asyncio.Task[None] | None = None
         self._was_started = self.leader.started
+        self._repeats = 0
         self.mute = False
         """We have handed over: another keep-alive would take it back."""
         self.next_at = now
@@ -118,12 +123,19 @@ class Leading:
         since = now - self._spoke_at
         if since >= interval:
             self._publish()
-        if changed or since >= interval or (self._speak_soon and since >= least):
+        again = self._repeats > 0 and since >= REPEAT_S
+        if changed:
+            self._repeats = REPEATS
+        elif again:
+            self._repeats -= 1
+        if changed or again or since >= interval or (self._speak_soon and since >= least):
             self._speak(now)
         if request is not None:
             node.say(request)
         soon = self._speak_soon and self._spoke_at + least
         self.next_at = min(now + TICK_S, soon or now + TICK_S)
+        if self._repeats:
+            self.next_at = min(self.next_at, self._spoke_at + REPEAT_S)
 
     def _speak(self, now: float) -> None:
         node, leader, election = self._node, self.leader, self._node.election

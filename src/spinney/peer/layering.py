@@ -1,4 +1,7 @@
-"""Piece layers for a magnet link of version 2 alone: from an earlier run, else from the peers."""
+"""Piece layers of version 2 where the link has none: from an earlier run, else from the peers.
+
+A magnet link brings none, and some programs write a `.torrent` without them.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,24 @@ from spinney.content.descriptor import Descriptor
 from spinney.content.layers import encode_layers, take_layers
 from spinney.content.sinks import Sink
 from spinney.content.store import FolderStore
-from spinney.errors import StorageError
+from spinney.errors import DescriptorError, StorageError
 from spinney.net.host import Host
 
 
 def lacks_layers(descriptor: Descriptor) -> bool:
     """Can pieces not be checked?  A hybrid's can: by version 1."""
     return descriptor.infohash_v1 is None and bool(descriptor.missing_layers)
+
+
+def require_layers(descriptor: Descriptor, origin: str) -> Descriptor:
+    """For those who have no peers to ask.  Raises `DescriptorError`."""
+    if lacks_layers(descriptor):
+        raise DescriptorError(
+            f"{origin} lacks its piece layers, so that no piece can be checked: "
+            "spinney get fetches them from peers",
+            "piece-layer-missing",
+        )
+    return descriptor
 
 
 async def complete_layers(host: Host, swarm: Swarm, descriptor: Descriptor, sink: Sink) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 
 from spinney.content.descriptor import Descriptor
 from spinney.content.magnet import Magnet
+from spinney.content.paper import redundancy
 from spinney.net.address import format_address
 from spinney.net.host import Host
 from spinney.peer.local import given_or_live
 from spinney.peer.opening import Opened, open_link
+from spinney.peer.paper import signature_state
 
 
 async def look(link: str, *, host: Host | None = None) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def _magnet_facts(magnet: Magnet) -> dict[str, Any]:
         "web_seeds": list(magnet.web_seeds),
         "peers": [format_address(peer) for peer in magnet.peers],
         "select": list(magnet.select) if magnet.select is not None else None,
+        "publisher": magnet.publisher.hex() if magnet.publisher is not None else None,
         "link": str(magnet),
     }
 
@@ -73,7 +76,25 @@ def _descriptor_facts(descriptor: Descriptor) -> dict[str, Any]:
         "files": [
             {"path": "/".join(entry.path), "length": entry.length} for entry in descriptor.files
         ],
+        "paper": _paper_facts(descriptor),
         "link": str(Magnet.of(descriptor)),
+    }
+
+
+def _paper_facts(descriptor: Descriptor) -> dict[str, Any] | None:
+    """What the MC-FTP paper adds to a torrent."""
+    paper = descriptor.paper
+    if paper is None:
+        return None
+    return {
+        "file_id": paper.file_id.hex(),
+        "redundancy": {
+            key.decode(): value.decode() if type(value) is bytes else value
+            for key, value in redundancy(descriptor.piece_length).items()
+        },
+        "checksums": [paper.checksum(at).hex() for at in range(descriptor.piece_count)],
+        "publisher": paper.publisher.hex() if paper.publisher is not None else None,
+        "signature": signature_state(descriptor, None),
     }
 
 

@@ -22,8 +22,10 @@ from spinney.errors import (
     UsageError,
 )
 from spinney.net.host import Host
+from spinney.peer.layering import require_layers
 from spinney.peer.locating import locate
 from spinney.peer.opening import open_link, parse_torrent
+from spinney.trust.keys import Keys
 
 Preparing = Callable[[int, int], None]
 
@@ -71,7 +73,7 @@ async def describe_for_sharing(
         opened = await open_link(host, given)
         if opened.descriptor is None:
             raise UsageError(f"{given} is no .torrent: a magnet link does not list pieces")
-        descriptor = opened.descriptor
+        descriptor = require_layers(opened.descriptor, given)
         paths = await host.work(locate, host.storage, descriptor, path)
         sink = SharedFiles(host.storage, descriptor, paths)
         return Made(descriptor, sink, given, hashed=False)
@@ -85,6 +87,8 @@ async def describe_for_sharing(
         comment=options.get("comment"),
         created_by=f"Spinney {__version__}",
         creation_date=int(host.wall_time()),
+        paper=bool(options.get("paper")),
+        keys=Keys(seed) if (seed := options.get("signing_seed")) is not None else None,
         progress=on_preparing,
     )
     torrent = await write_torrent(host, made.descriptor, options.get("torrent_out"))

@@ -130,7 +130,7 @@ class Multicast:
 
     @property
     def interfaces(self) -> tuple[str, ...]:
-        return tuple(interface.name for interface, _ in self.groups.used())
+        return tuple(place.name for place in self.groups.used())
 
     def given(self, text: str) -> bytes:
         """The address of a group that the user named.  Raises `UsageError`."""

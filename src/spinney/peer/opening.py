@@ -44,6 +44,8 @@ class Opened:
 async def open_link(host: Host, link: str) -> Opened:
     """A magnet link, a bare infohash, the path of a `.torrent`, or the URL of one.
 
+    A `.torrent` of version 2 may lack its piece layers: see `layering.lacks_layers`.
+
     Raises `DescriptorError`, `StorageError`, `NetworkError`, `UsageError`: what to do.
     """
     text = link.strip()
@@ -105,7 +107,7 @@ async def read_torrent(host: Host, path: str) -> Descriptor:
 def parse_torrent(data: bytes, origin: str) -> Descriptor:
     """Raises `DescriptorError` that names where the bytes came from."""
     try:
-        return Descriptor.parse(data)
+        return Descriptor.parse(data, allow_missing_layers=True)
     except DescriptorError as error:
         error.args = (f"{origin} is no torrent that can be used: {error}",)
         raise

@@ -10,12 +10,15 @@ from typing import Any
 from spinney.content.descriptor import Descriptor
 from spinney.content.handles import Handles
 from spinney.content.layout import Layout
+from spinney.content.magnet import parse_key
 from spinney.content.pieces import Bitfield
 from spinney.errors import NotFoundError, UsageError
 from spinney.net.host import Host
+from spinney.peer.layering import require_layers
 from spinney.peer.local import given_or_live
 from spinney.peer.locating import locate
 from spinney.peer.opening import open_link
+from spinney.peer.paper import check_paper
 
 Preparing = Callable[[int, int], None]
 
@@ -30,10 +33,15 @@ async def verify(
     torrent: str | PathLike[str],
     path: str | PathLike[str] | None = None,
     *,
+    paper: bool = False,
+    publisher: str | None = None,
     host: Host | None = None,
     on_preparing: Preparing | None = None,
 ) -> dict[str, Any]:
     """Checks the files at `path` (the file, its folder, or the folder it was fetched into).
+
+    `paper`: against the MC-FTP paper's checksums too, under `paper` of the report; `publisher`:
+    the key (as in `x.pub`) that must have signed them.
 
     Raises `NotFoundError` if nothing of it is there, another `StorageError` for a file that
     cannot be read, and what reading the torrent raises.
@@ -42,9 +50,20 @@ async def verify(
         descriptor = (await open_link(machine, fspath(torrent))).descriptor
         if descriptor is None:
             raise UsageError("verify needs the .torrent itself: a magnet link lists no pieces")
+        require_layers(descriptor, fspath(torrent))
+        key = parse_key(publisher) if publisher is not None else None
+        if paper and descriptor.paper is None:
+            raise UsageError(f"{fspath(torrent)} has no checksums of the paper: share --paper")
         check = _Check(machine, descriptor, fspath(path or "."))
         await machine.work(check.look)
-        return check.report(await check.run(on_preparing))
+        good = await check.run(on_preparing)
+        report = check.report(good)
+        if paper and descriptor.paper is not None:
+            right = [piece for piece in range(descriptor.piece_count) if piece in good]
+            report["paper"] = await check_paper(
+                machine, descriptor, descriptor.paper, key, right, check.pieces, check.content
+            )
+        return report
 
 
 class _Check:
@@ -104,6 +123,29 @@ class _Check:
         finally:
             handles.close()
         return right
+
+    def pieces(self, pieces: Sequence[int]) -> list[bytes | None]:
+        """In a worker: the bytes of pieces, None for what is not all there."""
+        handles = Handles(lambda number: self._host.storage.open(self._paths[number], "read"))
+        rows: list[bytes | None] = []
+        try:
+            for piece in pieces:
+                data = bytearray(self._descriptor.piece_bytes(piece))
+                rows.append(bytes(data) if self._read(piece, memoryview(data), handles) else None)
+        finally:
+            handles.close()
+        return rows
+
+    def content(self, number: int, offset: int, length: int) -> bytes | None:
+        """In a worker: bytes of a file, None if they are not there."""
+        if self._sizes[number] < offset + length:
+            return None
+        file = self._host.storage.open(self._paths[number], "read")
+        try:
+            data = file.read(offset, length)
+        finally:
+            file.close()
+        return data if len(data) == length else None
 
     def _read(self, piece: int, view: memoryview, handles: Handles) -> bool:
         """False if a part of the piece is not there."""

@@ -31,7 +31,8 @@ class Membership:
 
 def _attachment(socket: SimDatagrams, group: str, interface: str | None) -> Attachment:
     six = ":" in group
-    for attachment in socket.host.attachments:
+    loopback = [socket.host.loopback] if interface is not None else []  # when it is asked for
+    for attachment in [*socket.host.attachments, *loopback]:
         named = interface is not None and is_named(attachment, interface)
         if named or (interface is None and attachment.segment.multicast):
             if attachment.address_of(six) is None:

@@ -34,8 +34,7 @@ class Limits:
     """What one value may cost.
 
     `tokens` counts strings, integers, lists and dictionaries, keys included.  They are counted
-    when a container opens and when it ends, so that a flat list may briefly hold up to half as
-    many entries as the value has bytes.
+    when a container opens and when it ends; meanwhile no container grows beyond the rest.
     """
 
     depth: int = 100
@@ -47,8 +46,10 @@ class Limits:
 
 WIRE = Limits()
 """For messages: a full extension message (1 MiB) holds fewer tokens than this in any use."""
-FILE = Limits(tokens=3_000_000)
-"""For torrents: libtorrent reads files of 10 MB and 3 million tokens; so do we."""
+FILE = Limits(tokens=1_100_000)
+"""For torrents of 10 MB, as libtorrent.  A file counts 10 in version 2 (a container counts as a
+value and as itself), 2 more for a piece layer, and less in version 1: 100,000 files of either
+version fit, and of a hybrid with padding what 10 MB hold.  The worst input costs a second."""
 
 _PREFIXES = tuple(b"%d:" % length for length in range(512))
 """`bytes % int` costs more than an index, and nearly all strings are short."""
@@ -414,7 +415,11 @@ def _parse(
             raise WireError(f"byte {at}: not a bencoded value")
         if table is not None:
             table[key] = done
+            if 2 * len(table) > tokens:
+                raise WireError("too many values in a bencoded value")
         elif row is not None:
             row.append(done)
+            if len(row) > tokens:
+                raise WireError("too many values in a bencoded value")
         else:
             return done, at, tokens

@@ -9,8 +9,15 @@ from collections.abc import Sequence
 from spinney.bittorrent.tracker import snapshot
 from spinney.bittorrent.tracker.settings import ALLOWED_BYTES_MAX, parse_allowed
 from spinney.bittorrent.tracker.state import TrackerState
-from spinney.errors import InputError, NotFoundError, StorageError, WireError
-from spinney.net.host import Host, Storage
+from spinney.errors import (
+    DiskFullError,
+    InputError,
+    NotFoundError,
+    NotWritableError,
+    StorageError,
+    WireError,
+)
+from spinney.net.host import File, Host, Storage
 
 log = logging.getLogger("spinney.tracker")
 
@@ -63,6 +70,30 @@ class Keeper:
         self._path = path
         self._state = state
         self._failing = False
+        self._lock: File | None = None
+
+    async def lock(self) -> None:
+        """Keeps a second tracker from the state, which would overwrite what this one writes.
+
+        Raises `StorageError`: another holds it.  Where no lock can be made no state can be
+        written either, and `save` says so.
+        """
+        path = self._path + ".lock"
+        try:
+            self._lock = await self._host.work(self._host.storage.lock, path)
+        except (NotFoundError, NotWritableError, DiskFullError):
+            return
+        except StorageError as error:
+            raise StorageError(
+                f"another tracker keeps its state in {self._path}: stop it, or choose another "
+                f"file with --state ({error})"
+            ) from error
+
+    def unlock(self) -> None:
+        """The lock's file stays: to remove it would let two others lock different ones."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     async def load(self) -> None:
         """Fills the state.  No file: a first start.  A broken one is set aside with a warning.

@@ -37,12 +37,14 @@ class Tracker:
         self._servers: list[HttpServer] = []
         self._task: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        self._keeper: Keeper | None = None
 
     async def start(self) -> None:
         """Reads what it kept, and listens.
 
         Raises `PortTakenError` or another `NetworkError` if no address could be listened on,
-        `StorageError` or `InputError` for the list of allowed torrents.
+        `StorageError` or `InputError` for the list of allowed torrents, `StorageError` for a state
+        that another tracker keeps.
         """
         settings, host = self.settings, self._host
         allowed = None
@@ -51,10 +53,17 @@ class Tracker:
         keeper = None
         if settings.state_path is not None:
             keeper = Keeper(host, settings.state_path, self.state)
-            await keeper.load()
-            await keeper.save()  # a place that cannot be written is told now, not in a minute
-        self.desk = Desk(settings, self.state, host.rng, host.time(), allowed)
-        await self._listen()
+            self._keeper = keeper
+        try:
+            if keeper is not None:
+                await keeper.load()
+                await keeper.lock()  # not before: no lock beside a film named by mistake
+                await keeper.save()  # a place that cannot be written is told now, not in a minute
+            self.desk = Desk(settings, self.state, host.rng, host.time(), allowed)
+            await self._listen()
+        except BaseException:
+            self._unlock()
+            raise
         self.desk.announce_url = self.announce_urls()[0]
         self._task = asyncio.create_task(self._care(keeper), name="tracker")
 
@@ -64,12 +73,18 @@ class Tracker:
             server.close()
         self._closing.set()
         if self._task is None:
+            self._unlock()
             return
         try:
             await asyncio.wait_for(asyncio.shield(self._task), LAST_SAVE_S)
         except TimeoutError:
             log.warning("the tracker's state could not be written in %s s", LAST_SAVE_S)
             self._task.cancel()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._keeper is not None:
+            self._keeper.unlock()
 
     @property
     def port(self) -> int:
