@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from cli.processes import run
+from cli.processes import environment, run
 
 
 def test_list_says_what_each_experiment_is_about() -> None:
@@ -77,10 +77,12 @@ def test_ctrl_c_ends_a_sweep_and_its_workers_at_once(tmp_path: Path) -> None:
     with subprocess.Popen(
         [*sweep, "--workers", "2", "--out", "results"],
         cwd=tmp_path,
+        env=environment(),
         stderr=subprocess.PIPE,
         start_new_session=True,
     ) as started:
         while not (tmp_path / "results").exists():  # made just before the workers start
+            assert started.poll() is None, started.communicate()[1]
             time.sleep(0.05)
         time.sleep(1.0)
         os.killpg(started.pid, signal.SIGINT)
