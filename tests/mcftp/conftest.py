@@ -10,6 +10,6 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def the_world_goes() -> Iterator[None]:
-    """Without it a hundred worlds, files and all, were 3.8 GB: Python's collector counts objects."""
+    """Else hundreds of worlds, files and all, stay: 3.8 GB, and few objects to the collector."""
     yield
     gc.collect()
