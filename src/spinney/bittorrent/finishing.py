@@ -128,7 +128,10 @@ class Finishing:
         proof = peer.proof = Proof(rows)
         if not peer.downloader.choked:
             proof.unchoked.set()
-        peer.connection.send(encode(Interested()))
+        if peer.connection.closed:
+            proof.ended()  # it claimed and hung up in one breath
+        else:
+            peer.connection.send(encode(Interested()))
         ask = _asking(peer, rows)
         try:
             holds = await _within(proof.holds(transfer, ask))
