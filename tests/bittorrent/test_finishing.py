@@ -10,9 +10,7 @@ import pytest
 from tests.bittorrent.members import Member, Stranger, Torrent
 
 from spinney.bittorrent import messages as m
-from spinney.bittorrent.peer import Peer
 from spinney.bittorrent.settings import Settings
-from spinney.content.transfer import TransferLike
 from spinney.net.live.host import LiveHost
 from spinney.sim.world import World
 
@@ -136,13 +134,6 @@ def test_one_who_came_with_everything_is_asked_for_a_proof() -> None:
 @pytest.mark.parametrize("how", ["after it said so", "as it says so"])
 def test_one_who_hangs_up_after_a_fair_share_is_believed(how: str) -> None:
     async def scene(world: World, seed: Member) -> None:
-        usual = seed.swarm.finishing.claimed
-
-        def claimed(peer: Peer, transfer: TransferLike) -> None:
-            """The claim and the end of the connection come in one read (libtorrent)."""
-            usual(peer, transfer)
-            peer.connection.close("it hung up", abort=True)
-
         other = await Stranger.dial(world.host("other"), seed.address)
         other.greet(TORRENT.infohash)
         other.say(m.HaveNone(), m.Interested())
@@ -156,10 +147,16 @@ def test_one_who_hangs_up_after_a_fair_share_is_believed(how: str) -> None:
             await other.until(lambda: len(other.blocks) >= 4 * len(asked), 30)
             other.say(*[m.Have(piece) for piece in new])
             await asyncio.sleep(0.2)
-        if how == "as it says so":
-            seed.swarm.finishing.claimed = claimed  # type: ignore[method-assign]
-        other.say(*[m.Have(piece) for piece in range(PIECES) if piece not in asked])
-        other.transport.close()
+        if how == "after it said so":
+            other.say(*[m.Have(piece) for piece in range(PIECES) if piece not in asked])
+            other.transport.close()
+        else:  # the claim and the end come in one read, as from libtorrent
+            (peer,) = seed.swarm.peers.values()
+            other.transport.close()
+            await asyncio.sleep(1)
+            assert peer.connection.closed
+            assert seed.transfer is not None
+            seed.swarm.finishing.claimed(peer, seed.transfer)
         await asyncio.sleep(1)
         assert seed.swarm.status().finished_peers == 1
 
