@@ -64,8 +64,7 @@ def test_loss(loss: float) -> None:
             await room.peer(number).start()
         await room.until(room.all_done, 30.0)
         sent = source.node.flows.sent_bytes
-        # Three blocks are few: what one lacks at the end is a large part of it.
-        assert sent <= (1.06 + 9 * loss) * len(room.content.space)
+        assert sent <= (1 / (1 - loss) + 0.06) * len(room.content.space)
 
     with Room(3, 6, link=replace(ROUGH, loss=loss)) as room:
         room.world.run(run())
