@@ -207,11 +207,16 @@ def summary(
     bound = max(size / rate, count * size / (rate + count * rate))
     rows.append(f"  {'lower bound max(F/u_s, N·F/(u_s + Σu_i))':<40}{bound:>4.1f} s")
     sent = {multicast: sharer.sent_bytes for multicast, sharer, _ in acts}
+    together = {
+        multicast: sharer.sent_bytes + sum(one.sent_bytes for one in getters)
+        for multicast, sharer, getters in acts
+    }
     rows.append("")
     if True in sent and False in sent:
         rows.append(
-            f"  With multicast the sharer sent {megabytes(sent[True])}, without it"
-            f" {megabytes(sent[False])}."
+            f"  With multicast the sharer sent {megabytes(sent[True])} and all together"
+            f" {megabytes(together[True])}; without it {megabytes(sent[False])} and"
+            f" {megabytes(together[False])}."
         )
     rows.append(
         f"  F = {size:,} bytes, {count} getters, each machine may send {rate / 1e6:g} MB/s."

@@ -15,6 +15,7 @@ from rig.watch import Child
 UNLIMITED_BYTES_PER_S = 2_000_000_000
 SETTLE_S = 0.7
 """Between the last one's joining and the key press: as long as the others are given."""
+STAY_S = 30
 SOURCE_FOLDER = Path(__file__).resolve().parents[2] / "src"
 
 
@@ -35,15 +36,19 @@ class Spinney(Side):
     def rate_words(self) -> list[str]:
         cell = self.cell
         if cell.find_rate:
-            return []
+            return ["--rate", "found"]
         rate = cell.rate_bits_per_s / 8 or UNLIMITED_BYTES_PER_S
         return ["--rate", str(round(rate))]
 
     def receive(self, host: int) -> None:
         self.receivers[host] = self._spinney(
             host, "get", str(self.source.torrent), "-o", str(self.copy(host).parent),
-            self.only, "--interface", "eth0", "--json",
+            self.only, "--interface", "eth0", "--json", *self.stay_words(),
         )  # fmt: skip
+
+    def stay_words(self) -> list[str]:
+        """Where one comes late, the others stay for a while, to give it what it missed."""
+        return ["--seed-time", str(STAY_S)] if self.cell.late_s else []
 
     def wait_ready(self) -> None:
         waiting = self.cell.receivers - bool(self.cell.late_s)
@@ -80,7 +85,9 @@ class Spinney(Side):
     def done_at(self, host: int) -> float | None:
         """`done` comes when its writer has also computed the SHA-256 that the line carries; the
         last progress before it says that every piece is there and verified."""
-        return self.receivers[host].states.get("done")
+        child = self.receivers[host]
+        found = child.heard.get("done")
+        return child.states.get("done", found[0] if found else None)
 
     def stop(self) -> None:
         for child in self.children():
@@ -103,7 +110,8 @@ class SpinneyLibrary(Spinney):
         os.environ["PYTHONPATH"] = str(SOURCE_FOLDER)
         self.sender = self.python(
             0, "mcftp_side.py", "send", str(self.source.path.parent), str(self.source.torrent),
-            "--receivers", str(self.cell.receivers), *self.rate_words(),
+            "--receivers", str(self.cell.receivers),
+            *([] if self.cell.find_rate else self.rate_words()),
         )  # fmt: skip
         self._hear_all(self.cell.receivers - bool(self.cell.late_s))
 

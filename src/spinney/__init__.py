@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from spinney.config import Settings
     from spinney.content.descriptor import Descriptor
     from spinney.errors import SpinneyError
-    from spinney.events import Done, Error, Event, Progress, Ready, Warning
+    from spinney.events import Done, Error, Event, Progress, Ready, Started, Warning
     from spinney.peer import Getting, Peer, Sharing, get, share
 
 __version__ = "0.1.0.dev0"
@@ -34,6 +34,7 @@ _HOMES = {
     "Settings": "config",
     "Sharing": "peer",
     "SpinneyError": "errors",
+    "Started": "events",
     "Warning": "events",
     "get": "peer",
     "share": "peer",
@@ -51,6 +52,7 @@ __all__ = [
     "Settings",
     "Sharing",
     "SpinneyError",
+    "Started",
     "Warning",
     "__version__",
     "get",

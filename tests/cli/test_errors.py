@@ -111,7 +111,7 @@ def test_no_peers_says_what_was_tried_and_gives_up_when_asked(tmp_path: Path) ->
             assert getter.wait() == 1
         assert error["kind"] == "no-peers"
         assert error["transfer"] == "ab" * 20
-        for word in ("no peers", "Tried", closed, "1 address", "--peer", "--tracker"):
+        for word in ("no peers", "Tried", closed, "1 given address", "--peer", "--tracker"):
             assert word in error["message"]
 
 

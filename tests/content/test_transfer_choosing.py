@@ -293,8 +293,14 @@ async def test_unwanted_files_are_skipped_and_their_bytes_refused() -> None:
 
 
 class OnlyOdd:
+    asked = 0
+
     def may_request(self, source: Source, piece: int) -> bool:
+        self.asked += 1
         return source.label != "odd" or piece % 2 == 1
+
+    def may_request_any(self, source: Source) -> bool:
+        return source.label != "nobody"
 
 
 async def test_the_policy_decides_for_everybody() -> None:
@@ -307,6 +313,15 @@ async def test_the_policy_decides_for_everybody() -> None:
     assert {row[0] for row in other.request(256 * KIB)} == {0, 2, 4, 6}
     other.give_back_all()
     assert odd.request(1 << 20) == []
+
+
+async def test_who_may_ask_for_nothing_costs_one_look() -> None:
+    content = Content([512 * KIB], 64 * KIB)
+    policy = OnlyOdd()
+    transfer = await in_memory(content, policy=policy)
+    nobody = joined(transfer, content, "nobody")
+    assert nobody.request(1 << 20) == []
+    assert policy.asked == 0
 
 
 # --- room

@@ -116,7 +116,7 @@ def test_the_fullest_page_fits() -> None:
             serial=LARGE,
             page=number,
             pages=len(pages),
-            interval_ms=600_000,
+            interval_ms=codec.INTERVAL_MS_MAX,
             age_ms=LARGE,
             members=LARGE,
             complete=LARGE,

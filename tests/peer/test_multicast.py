@@ -166,8 +166,8 @@ def test_until_complete_counts_each_once_whatever_it_used() -> None:
             for number, more in enumerate(({}, {"multicast": False}, {"multicast_only": True}), 1):
                 assert sharing.complete_peers == number - 1
                 async with Peer(hosts[number]) as getter:
-                    await (await getter.get(sharing.link, "out", **more)).wait()
-                    await asyncio.sleep(0.5)
+                    stay = {"seed_time_s": 10.0, **more}
+                    await (await getter.get(sharing.link, "out", **stay)).wait()
             async with asyncio.timeout(30.0):
                 await sharing.wait()
 

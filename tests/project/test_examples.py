@@ -74,6 +74,36 @@ def test_an_example_shares_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "copy" / "thing.bin").read_bytes() == data
 
 
+def test_an_example_of_a_classroom(tmp_path: Path) -> None:
+    data = os.urandom(500_000)
+    (tmp_path / "thing.bin").write_bytes(data)
+    child = subprocess.Popen(
+        [sys.executable, ROOT / "examples" / "classroom.py", "thing.bin", "2", "--here"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert child.stdout is not None
+        link = child.stdout.readline().strip()
+        here = [*LOCAL, "--ttl", "0"]
+        with (
+            Running("get", link, "-o", "one", *here, cwd=tmp_path) as one,
+            Running("get", link, "-o", "other", *here, cwd=tmp_path) as other,
+        ):
+            one.until("done", 60)
+            other.until("done", 60)
+        assert "2 have joined: sending" in child.stdout.read()
+        assert child.wait(30) == 0
+    finally:
+        child.kill()
+        child.wait()
+        assert child.stdout is not None
+        child.stdout.close()
+    assert (tmp_path / "other" / "thing.bin").read_bytes() == data
+
+
 def test_two_peers_in_one_process(tmp_path: Path) -> None:
     assert "the same bytes" in run_example("two_peers_one_process.py", cwd=tmp_path)
 

@@ -101,12 +101,12 @@ class Finishing:
 
     @property
     def count(self) -> int:
-        return len(self._counted)
+        return len(self.peer_ids)
 
     @property
     def peer_ids(self) -> list[bytes]:
-        """Of those that are counted."""
-        return list(self._counted.values())
+        """Of those that are counted: one who comes by IPv4 and by IPv6 is one."""
+        return list(dict.fromkeys(self._counted.values()))
 
     def proving(self, peer: Peer) -> bool:
         """Is it still being asked?  Then its connection must stay."""

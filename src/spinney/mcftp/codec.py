@@ -20,6 +20,8 @@ from spinney.wire import bencode
 Table: TypeAlias = dict[bytes, Any]
 
 NUMBER_MAX = (1 << 62) - 1
+INTERVAL_MS_MAX = 10_000
+"""Between keep-alives: a leader that lies cannot make us wait for minutes until he is missed."""
 ADDRESS_BYTES_MAX = 64
 """A group's address: `ip6:`, 16 bytes, a port; an overlay's id is shorter than this too."""
 BOX_BYTES_MAX = 900
@@ -135,7 +137,7 @@ def _keep_alive(table: Table) -> m.KeepAlive:
         serial=_number(table, b"n"),
         page=_number(table, b"p", pages - 1),
         pages=pages,
-        interval_ms=_number(table, b"i", 600_000, 10),
+        interval_ms=_number(table, b"i", INTERVAL_MS_MAX, 10),
         age_ms=_number(table, b"a"),
         members=_number(table, b"m"),
         complete=_number(table, b"c"),

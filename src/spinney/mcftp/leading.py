@@ -54,7 +54,9 @@ class Leading:
             now,
             started=same and last is not None and last.started,
         )
-        if same:
+        self.leader.members.finished = node.finished
+        if same and last is not None:
+            self.leader.members.finished_before = last.complete
             self.leader.inherit(streams, node.previous_leader, now)
         self._begun_at = now - (last.age_ms / 1000 if same and last is not None else 0.0)
         self._spoke_at = float("-inf")

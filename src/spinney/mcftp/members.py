@@ -59,6 +59,9 @@ class Members:
         self._rows: OrderedDict[bytes, Member] = OrderedDict()
         self.finished: dict[bytes, None] = {}
         """Receivers that were seen to have everything, those that have left too."""
+        self.finished_before = 0
+        """How many of them the leader before us had counted: we saw some of those leave, and
+        never hear of the others."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -124,7 +127,7 @@ class Members:
 
     def complete(self) -> int:
         """Receivers that have got everything, each once, also those that have left."""
-        return len(self.finished)
+        return max(len(self.finished), self.finished_before)
 
     def lacked(self) -> int:
         """Blocks that some receiver lacks."""

@@ -140,6 +140,8 @@ class McftpNode(GroupReceiver):
         self._streams: tuple[Stream, ...] = ()
         self.previous_leader = b""
         """Who led before the last change, perhaps us."""
+        self.finished: dict[bytes, None] = {}
+        """Receivers that we, as leader, saw complete: kept when another leads meanwhile."""
         self.last_keep_alive: m.KeepAlive | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None

@@ -31,8 +31,9 @@ class Settings:
     """Reports asked for by one request; with more members they are asked in turns."""
     status_per_s: float = 200.0
     """Reports a second at most: what the window of a request is computed from."""
-    most_reports_heard: int = 60
-    """Who hears so many reports in a second puts its own off: a thousand who join at once."""
+    most_reports_heard: int = 150
+    """Who hears so many reports in a second puts its own off: a thousand who join at once, or
+    are done at once, are all known within ten seconds."""
     hello_spread_s: float = 0.1
     """A newcomer who hears no keep-alive for a random part of this asks for one."""
     members: int = 4_096

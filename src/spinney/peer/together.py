@@ -178,9 +178,9 @@ class Together:
         """How many receivers have everything, each once, with those that the swarm has counted
         (by their peer ids there)."""
         node = self.node
-        if node is None or node.leading is None:
+        if node is None:
             return len(peer_ids)
-        mine = list(node.leading.leader.members.finished)
+        mine = list(node.finished)
         seen = {node.neighbours.swarm_id_of(peer) for peer in mine}
         return len(mine) + sum(1 for peer_id in peer_ids if short_id(peer_id) not in seen)
 
