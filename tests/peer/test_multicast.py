@@ -12,8 +12,10 @@ from tests.peer.test_peer_simulated import read, write
 from spinney.config import Settings
 from spinney.errors import NetworkError, UsageError
 from spinney.events import Event, Progress, Ready, Started, Warning
+from spinney.mcftp.view import StreamView, View
 from spinney.peer import Peer
 from spinney.peer.getting import Getting
+from spinney.peer.lingering import Lingering
 from spinney.sim import SimHost, World
 
 DATA = Random(7).randbytes(8_000_000)
@@ -156,6 +158,51 @@ def test_the_sharer_dies_and_those_that_have_parts_complete_each_other() -> None
             await peer.close()
 
     run(5, scenario)
+
+
+def test_who_is_done_stays_while_it_is_asked_to_send() -> None:
+    """A late one is served by more than the source, and all end soon after."""
+
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA)
+        loop, only = asyncio.get_running_loop(), {"multicast_only": True}
+        async with Peer(hosts[0]) as sharer:
+            sharing = await sharer.share("image.iso", rate_bytes_per_s=RATE, wait_for=3)
+            peers = [Peer(host) for host in hosts[1:]]
+            gettings = [await peer.get(sharing.link, "out", **only) for peer in peers[:3]]
+            while min(getting.status().have_bytes for getting in gettings) < len(DATA) // 2:
+                await asyncio.sleep(0.1)
+            late = await peers[3].get(sharing.link, "out", **only)
+            await got(late)
+            whole_at = loop.time()
+            rows = [await got(getting) for getting in gettings]
+            assert loop.time() - whole_at < 3.0
+            assert all(row["multicast"][0] == len(DATA) for row in rows)
+            assert sharing.sent_bytes <= 1.3 * len(DATA)
+            assert sum(getting.sent_bytes for getting in gettings) > 0.2 * len(DATA)
+            for peer in peers:
+                await peer.close()
+
+    run(5, scenario)
+
+
+@pytest.mark.parametrize(
+    ("members", "complete", "mine", "at", "goes"),
+    [
+        (2, 1, False, 0.0, True),  # nobody else is there
+        (3, 1, False, 1.0, False),  # somebody lacks something: we may be asked
+        (3, 1, False, 2.1, True),
+        (3, 1, True, 2.1, False),  # we were
+        (3, 1, True, 31.0, True),  # for longer than it took ourselves
+        (3, 2, False, 0.1, False),  # the count may be of before
+        (3, 2, False, 1.0, True),
+    ],
+)
+def test_how_long_it_stays(members: int, complete: int, mine: bool, at: float, goes: bool) -> None:
+    stream = StreamView(0, "", "", mine, False, 1, 0, 1)
+    view = View("g", "l", False, "", 1, members, True, (), (stream,), 0, 0, complete)
+    assert Lingering(-30.0, 0.0).over(view, at, at) is goes
+    assert Lingering(-30.0, 0.0).over(None, at, at)
 
 
 def test_until_complete_counts_each_once_whatever_it_used() -> None:

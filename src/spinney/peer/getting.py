@@ -16,6 +16,7 @@ from spinney.errors import NoPeersError, NotFoundError, NotWritableError
 from spinney.events import Done, Ready
 from spinney.net.host import Address
 from spinney.peer.layering import complete_layers, keep_layers, lacks_layers
+from spinney.peer.lingering import Lingering
 from spinney.peer.moving import SwarmMoving
 from spinney.peer.opening import Opened
 from spinney.peer.outputs import Output, choose_output, make_sink
@@ -25,6 +26,7 @@ from spinney.peer.stopping import Patience, SeedWish
 if TYPE_CHECKING:
     from spinney.peer.peer import Peer
 
+LINGER_LOOK_S = 0.1
 WARN_AFTER_S = 20.0
 """Without a new byte for so long, people are told what was tried."""
 
@@ -52,6 +54,8 @@ class Getting(SwarmMoving[Done]):
         self._given = given
         self._on_preparing = on_preparing
         self._stream = stream
+        self.done = False
+        """All is here; it may still stay for others."""
         self._selection: list[int] = []
         self._output: Output | None = None
         self._descriptor = opened.descriptor
@@ -145,8 +149,20 @@ class Getting(SwarmMoving[Done]):
             sources=transfer.totals(),
         )
         self._emit(done)
-        await self._serve(wish, forever=False)
+        self.done = True
+        await (self._linger(began) if wish.empty else self._serve(wish, forever=False))
         return done
+
+    async def _linger(self, began: float) -> None:
+        """Stays for a moment, or while it sends: who comes late is served by more than one."""
+        if self._together is None:
+            return
+        lingering = Lingering(began, self._host.time())
+        while self._failure is None and not lingering.over(
+            self._together.view(), self._together.heard_at, self._host.time()
+        ):
+            self._state = "lingering"
+            await asyncio.sleep(LINGER_LOOK_S)
 
     async def _begin_moving(self, transfer: Transfer, descriptor: Descriptor) -> None:
         """From now on it is filled, by the group and the swarm."""

@@ -171,6 +171,11 @@ class Together:
         return self.node.view() if self.node is not None else None
 
     @property
+    def heard_at(self) -> float:
+        """When the leader was heard last."""
+        return self.node.election.heard_at if self.node is not None else float("-inf")
+
+    @property
     def sent_bytes(self) -> int:
         return self.node.flows.sent_bytes if self.node is not None else 0
 
