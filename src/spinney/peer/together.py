@@ -39,9 +39,13 @@ BEGIN_S = 1.5
 """From the leader's word that it begins to the first data."""
 FRESH_INTERVALS = 4.0
 """A leader that is silent for longer says nothing about the swarm."""
-LEASE_AHEAD_S = 3.0
+LEASE_AHEAD_S = 1.0
 """What the streams will bring within so long is left to them.  More would leave the swarm idle at
 the end, waiting for a group that is slower."""
+LITTLE_SHARE = 0.5
+LITTLE_S = 3.0
+"""Streams that for so long bring less than this part of what they are said to, or of the safe
+rate if that is less, are helped by the swarm: a slow radio, a lossy cable."""
 LEAST_MEMBERS = 3
 """A sender and one receiver have nothing to gain from a group: they use both ways at once."""
 LEAST_FOUND_BYTES_PER_S = 100_000.0
@@ -87,6 +91,8 @@ class Together:
         self._some_open = True
         self._looking = False
         self._finds_rate = False
+        self._enough_at = float("-inf")
+        """When the streams last brought what they ought to."""
         self._carried: tuple[tuple[Stream, ...], Bitfield] | None = None
         self._task: asyncio.Task[None] | None = None
         self._on_event: Callable[[McftpEvent], None] | None = None
@@ -255,7 +261,19 @@ class Together:
         live = tuple(receiving.live()) if receiving is not None else ()
         if not live and now < self._started_at + BEGIN_S:
             return self._everything()
-        return self._carried_by(live) if live else None
+        if not live or self._bring_little(live, now):
+            return None
+        return self._carried_by(live)
+
+    def _bring_little(self, live: tuple[Stream, ...], now: float) -> bool:
+        assert self.node is not None
+        if self._carried is None or not self._carried[0]:
+            self._enough_at = now  # they have just begun
+        said = sum(stream.rate_bytes_per_s for stream in live)
+        least = LITTLE_SHARE * min(said, SAFE_RATE_BYTES_PER_S)
+        if self.node.flows.rate_bytes_per_s() >= least:
+            self._enough_at = now
+        return now - self._enough_at > LITTLE_S
 
     def _everything(self) -> Bitfield:
         return self._kept(())
