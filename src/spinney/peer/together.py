@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from spinney.bittorrent.downloading import Downloader
+from spinney.bittorrent.node import PEER_ID_PREFIX
 from spinney.config import SAFE_RATE_BYTES_PER_S
 from spinney.content.pieces import Bitfield
 from spinney.content.source import Source
@@ -20,6 +21,7 @@ from spinney.content.transfer import Transfer
 from spinney.mcftp.datasettings import DATA_SETTINGS
 from spinney.mcftp.neighbours import short_id
 from spinney.mcftp.node import McftpNode
+from spinney.mcftp.publishing import Publishing
 from spinney.mcftp.rate import FixedRate, FoundRate, Rate
 from spinney.mcftp.settings import Settings
 from spinney.mcftp.stream import Stream
@@ -30,6 +32,8 @@ from spinney.net.limits import Limit
 if TYPE_CHECKING:
     from spinney.peer.multicasting import Multicast, Plan
 
+PROGRAM = PEER_ID_PREFIX[:3]
+"""So begins the peer id of this program, of any version."""
 LOOK_S = 0.1
 """How often it is looked what the streams bring."""
 LOOKING_S = 2.0
@@ -89,6 +93,8 @@ class Together:
         self._closed: Bitfield | None = None
         """Pieces that neighbours are not asked for."""
         self._some_open = True
+        self._meets_neighbours = False
+        """The swarm has machines of this network that run this program."""
         self._looking = False
         self._finds_rate = False
         self._enough_at = float("-inf")
@@ -106,6 +112,7 @@ class Together:
         plan: Plan,
         settings: Settings,
         on_event: Callable[[McftpEvent], None],
+        publishing: Publishing | None = None,
     ) -> None:
         """Joins, or goes on looking for the group; raises nothing that a network can cause."""
         self._transfer = transfer
@@ -132,6 +139,7 @@ class Together:
             leaderships=multicast.leaderships,
             rate=self._rate_of if plan.finds_rate or most_up is not None else None,
             on_event=self._heard,
+            publishing=publishing,
         )
         self._on_event = on_event
         self._looking = not transfer.complete
@@ -195,6 +203,12 @@ class Together:
         seen = {node.neighbours.swarm_id_of(peer) for peer in mine}
         return len(mine) + sum(1 for peer_id in peer_ids if short_id(peer_id) not in seen)
 
+    @property
+    def is_deaf(self) -> bool:
+        """Do we fetch from machines of this network, and hear none of them by multicast?"""
+        view = self.view()
+        return self._meets_neighbours and (view is None or view.members < 2)
+
     # -- the policy
 
     def may_request(self, source: Source, piece: int) -> bool:
@@ -202,6 +216,8 @@ class Together:
         return closed is None or piece not in closed or not self._is_neighbour(source)
 
     def may_request_any(self, source: Source) -> bool:
+        if not self._meets_neighbours and isinstance(source, Downloader):
+            self._meets_neighbours = source.on_link and source.peer_id.startswith(PROGRAM)
         return self._closed is None or self._some_open or not self._is_neighbour(source)
 
     def _is_neighbour(self, source: Source) -> bool:
