@@ -20,6 +20,7 @@ from spinney.bittorrent import messages as m
 from spinney.bittorrent.codec import encode
 from spinney.bittorrent.metadata import MAX_SIZES
 from spinney.bittorrent.settings import Settings
+from spinney.bittorrent.swarm import PROOF_LEAVE_S
 from spinney.errors import NetworkError
 from spinney.sim.host import SimHost
 from spinney.sim.world import World
@@ -122,7 +123,7 @@ def test_one_who_does_not_read_cannot_stay_when_it_is_closed() -> None:
             assert transport is not None
             assert transport.get_write_buffer_size() > 0, "something waits to be sent"
             liar.transport.write(b"".join(encode(m.Have(piece)) for piece in range(20)))
-            await asyncio.sleep(2)
+            await asyncio.sleep(PROOF_LEAVE_S)  # it is interested: it might want a proof
             assert peer.connection.closed, "both have everything"
             await asyncio.sleep(12)
             assert not seeder.swarm.peers

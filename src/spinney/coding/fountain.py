@@ -20,9 +20,8 @@ w * (K + 1) >> 32; the first three cut order 0, the next three order 1, and so o
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, reduce
+from functools import lru_cache
 from hashlib import blake2b, shake_128
 from itertools import accumulate
 from operator import xor
@@ -131,20 +130,17 @@ class Fountain:
         if len(usable) < wanted:
             return wanted - len(usable)
         rows = [cuts(count, number) for number in usable]
-        # First what to add up: it costs little, and tells whether there is enough.
-        sums = solve(_marks(count, missing, rows), wanted)
-        if len(sums) < wanted:
-            return wanted - len(sums)
+        width = 8 * symbol_bytes
+        low = (1 << width) - 1
         with memoryview(block) as view:
-            known = _symbols(view, symbol_bytes)
-            for symbol in missing:
-                known[symbol] = 0
-            values = [int.from_bytes(repairs[number], "little") for number in usable]
-            for order, begin in zip(_orders(count), range(0, ORDERS * CUTS, CUTS), strict=True):
-                prefix = _prefixes(known, order)
-                for at, row in enumerate(rows):
-                    one, two, three = row[begin : begin + CUTS]
-                    values[at] ^= prefix[one] ^ prefix[two] ^ prefix[three]
+            totals = _totals(view, symbol_bytes, missing, rows)
+            values = [
+                total & low ^ int.from_bytes(repairs[number], "little")
+                for total, number in zip(totals, usable, strict=True)
+            ]
+            sums = solve([total >> width for total in totals], wanted)
+            if len(sums) < wanted:
+                return wanted - len(sums)
             for symbol, value in zip(missing, add_up(sums, values), strict=True):
                 start = symbol * symbol_bytes
                 length = min(symbol_bytes, len(view) - start)
@@ -153,20 +149,48 @@ class Fountain:
         return 0
 
 
-def _marks(count: int, missing: Sequence[int], rows: Sequence[Sequence[int]]) -> list[int]:
-    """For each row: which missing symbols it holds, a bit each, the first lowest."""
-    marked = []
-    for places in _places(count):
-        lost = sorted((places[symbol], 1 << bit) for bit, symbol in enumerate(missing))
-        at = [place for place, _ in lost]
-        # A prefix holds the missing symbols that lie before its cut.
-        marked += [(at, list(accumulate((bit for _, bit in lost), xor, initial=0)))] * CUTS
+def _totals(
+    view: memoryview, symbol_bytes: int, missing: Sequence[int], rows: Sequence[Sequence[int]]
+) -> list[int]:
+    """For each row the sum of the symbols of a block that are here and, above it, which of the
+    missing ones it holds, a bit each, the first lowest.
+
+    The cuts of all rows part an order into stretches; each symbol is added to its stretch of
+    each order as it is read, so that no integer outlives its turn in the processor's cache.
+    """
+    count = source_symbols(len(view), symbol_bytes)
+    stretches, sums = [], []
+    for places, begin in zip(_places(count), range(0, ORDERS * CUTS, CUTS), strict=True):
+        is_cut = bytearray(count + 1)
+        for row in rows:
+            for cut in row[begin : begin + CUTS]:
+                is_cut[cut] = 1
+        stretch = list(accumulate(is_cut))
+        stretches.append((stretch, list(map(stretch.__getitem__, places))))
+        sums.append([0] * (stretch[-1] + 1))
+    (cut_a, of_a), (cut_b, of_b), (cut_c, of_c), (cut_d, of_d) = stretches
+    one, two, three, four = sums
+    lost = {symbol: 1 << 8 * symbol_bytes + bit for bit, symbol in enumerate(missing)}
+    number_of, starts = int.from_bytes, range(0, max(1, len(view)), symbol_bytes)
+    for symbol, (at, a, b, c, d) in enumerate(zip(starts, of_a, of_b, of_c, of_d, strict=True)):
+        if symbol in lost:
+            value = lost[symbol]
+        else:
+            value = number_of(view[at : at + symbol_bytes], "little")
+        one[a] ^= value
+        two[b] ^= value
+        three[c] ^= value
+        four[d] ^= value
+    # What lies before a cut is what the stretches before it hold together.
+    before = [list(accumulate(each, xor, initial=0)) for each in sums]
+    one, two, three, four = before
     return [
-        reduce(
-            xor, (held[bisect_left(at, cut)] for (at, held), cut in zip(marked, row, strict=True))
-        )
-        for row in rows
-    ]
+        one[cut_a[a]] ^ one[cut_a[b]] ^ one[cut_a[c]]
+        ^ two[cut_b[d]] ^ two[cut_b[e]] ^ two[cut_b[f]]
+        ^ three[cut_c[g]] ^ three[cut_c[h]] ^ three[cut_c[i]]
+        ^ four[cut_d[j]] ^ four[cut_d[k]] ^ four[cut_d[m]]
+        for a, b, c, d, e, f, g, h, i, j, k, m in rows
+    ]  # fmt: skip
 
 
 FOUNTAIN = Fountain()

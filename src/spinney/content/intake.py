@@ -1,6 +1,6 @@
 """`Intake`: full pieces are hashed, written, judged and made known.
 
-One job at a time goes to `Host.work`: it hashes and writes up to `BATCH_PIECES` pieces.  What
+One job at a time goes to `Host.work`: it hashes and writes a few pieces.  What
 waits here counts against the back-pressure limit.
 """
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from spinney.content.transfer import Transfer
 
 BATCH_PIECES = 4
+SMALL_BATCH_BYTES = 2 << 20
 BATCH_BYTES = 16 << 20
-"""Pieces of one job: enough to save hand-offs, few enough to be told of a piece soon."""
+"""Pieces of one job: enough to save hand-offs, few enough to be told of a piece soon.  Of small
+pieces (a block of a group brings up to 64 at once) as many as make two MiB."""
 
 Open = OpenPiece["TransferFeed"]
 
@@ -79,9 +81,9 @@ class Intake:
         while self._queue and transfer.failure is None:
             batch = [self._queue.popleft()]
             total = batch[0].length
-            while self._queue and len(batch) < BATCH_PIECES:
+            while self._queue:
                 total += self._queue[0].length
-                if total > BATCH_BYTES:
+                if total > (BATCH_BYTES if len(batch) < BATCH_PIECES else SMALL_BATCH_BYTES):
                     break
                 batch.append(self._queue.popleft())
             try:

@@ -31,13 +31,14 @@ class Leases(Generic[S]):
         row = self._held.get(piece)
         return None if row is None else row[0]
 
-    def claim(self, piece: int, holder: S, seconds: float, now: float) -> bool:
-        """False if somebody else holds it; the holder renews by the same call."""
+    def claim(self, piece: int, holder: S, seconds: float, now: float) -> float | None:
+        """When it ends; None if somebody else holds it.  The holder renews by the same call."""
         row = self._held.get(piece)
         if row is not None and row[0] is not holder and row[1] > now:
-            return False
-        self._held[piece] = (holder, now + max(0.0, min(seconds, MAX_LEASE_S)))
-        return True
+            return None
+        end = now + max(0.0, min(seconds, MAX_LEASE_S))
+        self._held[piece] = (holder, end)
+        return end
 
     def end(self, piece: int) -> S | None:
         """The lease is over (given back, or the piece is here); returns who held it."""

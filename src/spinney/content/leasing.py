@@ -23,6 +23,7 @@ class Leasing:
         self._transfer = transfer
         self.leases: Leases[TransferFeed] = Leases()
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -46,15 +47,20 @@ class Leasing:
                 return False
         elif holder is None:
             begun = len(progress.open_pieces) + len(transfer.intake)
-            closed = sum(1 for each in self.leases if each not in progress.open_pieces)
-            if len(self.leases) >= MAX_LEASES or closed + begun >= progress.max_open:
+            if len(self.leases) >= MAX_LEASES:
                 return False
-        if not self.leases.claim(piece, feed, seconds, transfer.host.time()):
+            if len(self.leases) + begun >= progress.max_open:  # counted only where it decides
+                closed = sum(1 for each in self.leases if each not in progress.open_pieces)
+                if closed + begun >= progress.max_open:
+                    return False
+        end = self.leases.claim(piece, feed, seconds, transfer.host.time())
+        if end is None:
             return False
         transfer.picker.withdraw(piece)
         if opened is not None and opened.owner is None:
             progress.adopt(opened, feed)
-        self._watch()
+        if self._timer is None or end < self._wakes_at:  # waking early does no harm
+            self._watch()
         return True
 
     def of_others(self, feed: TransferFeed) -> list[int]:
@@ -78,6 +84,7 @@ class Leasing:
             self._timer.cancel()
             self._timer = None
         if end is not None:
+            self._wakes_at = end
             delay = max(0.0, end - transfer.host.time())
             self._timer = asyncio.get_running_loop().call_later(delay, self._ended)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from spinney.content.source import TransferLike
 from spinney.errors import NetworkError, WireError
@@ -24,6 +25,8 @@ FIRST_TURNS = 1 << 22
 who restarts, seldom sends again what was sent."""
 LOOK_AGAIN_S = 0.5
 """How often it is looked whether a followed stream still carries what we lack."""
+FAILURES_MOST = 3
+"""Streams that end by errors of ours, after which we send no more."""
 RETRY_S = 2.0
 """After a group could not be joined."""
 
@@ -64,6 +67,10 @@ class Flows:
         self.tag = b""
         self.left_sent_bytes = 0
         """Sent on streams that have ended."""
+        self.failed: dict[int, bytes] = {}
+        """Streams that we were to send and that ended by an error, with their addresses: the
+        leader gives their blocks to another stream."""
+        self.failures = 0
         self._tags: dict[int, bytes] = {}
         self._rate = rate
         self._warn = warn
@@ -88,6 +95,8 @@ class Flows:
         if (tag, streams) == (self.tag, self.streams):
             return
         self.tag, self.streams = tag, streams
+        numbers = {stream.number for stream in streams}
+        self.failed = {number: row for number, row in self.failed.items() if number in numbers}
         self._wake.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="streams")
@@ -123,15 +132,33 @@ class Flows:
         """Is something followed, or could it not be joined or sent yet?"""
         if self.receives and not self.transfer.complete and self.streams:
             return True
-        return any(
-            self._is_mine(stream) and stream.number not in self.sending for stream in self.streams
-        )
+        return bool(self._to_send(self.streams).keys() - self.sending.keys())
 
     def _is_mine(self, stream: Stream) -> bool:
         return self.sends and stream.sender == self.keys.peer
 
+    def _to_send(self, streams: tuple[Stream, ...]) -> dict[int, Stream]:
+        return {
+            stream.number: stream
+            for stream in streams
+            if self._is_mine(stream) and self.failed.get(stream.number) != stream.address
+        }
+
+    def _sending_failed(self, number: int, error: Exception) -> None:
+        """A mistake of ours: the user hears of it, the leader gives the rest to a new stream."""
+        sending = self.sending.get(number)
+        if sending is None:
+            return
+        self.failed[number] = sending.stream.address
+        self.failures += 1
+        if self.failures >= FAILURES_MOST:
+            self.sends = False
+        name = type(error).__name__
+        self.warn_once(f"sending by multicast failed and is begun anew: {name}: {error}")
+        self._wake.set()
+
     async def _send(self, tag: bytes, streams: tuple[Stream, ...]) -> None:
-        mine = {stream.number: stream for stream in streams if self._is_mine(stream)}
+        mine = self._to_send(streams)
         for number, sending in list(self.sending.items()):
             stream = mine.get(number)
             same = stream is not None and stream.address == sending.stream.address
@@ -161,6 +188,7 @@ class Flows:
                 rate=self._rate(stream) if self._rate is not None else None,
                 first_turn=self.host.rng.randrange(FIRST_TURNS),
             )
+            sending.on_failure(partial(self._sending_failed, number))
             try:
                 await sending.start(self.groups)
             except NetworkError as error:

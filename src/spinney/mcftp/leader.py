@@ -49,6 +49,8 @@ class Running:
     position: int = 0
     passed_at: float | None = None
     """When its last block had gone by."""
+    finished: bool = False
+    """Its sender says that nobody has asked for repair for a while."""
     sent_bytes: int = 0
     lacked: int = BLOCKS_MAX
     """Its blocks that receivers lacked when it was looked last, and since when so many."""
@@ -147,6 +149,7 @@ class Leader:
             member.heard_at = now
             member.sent_blocks += max(0, said.payload_bytes - running.sent_bytes) / self.block_bytes
         running.sent_bytes = max(running.sent_bytes, said.payload_bytes)
+        running.finished = said.finished
         running.position = max(running.position, min(said.position, running.stream.block_count))
         if running.passed and running.passed_at is None:
             running.passed_at = now
@@ -159,6 +162,13 @@ class Leader:
             self._end(number)
             self._plan_wanted = True
             self.ask_now = True
+
+    def failed(self, number: int, address: bytes) -> None:
+        """Our own stream has ended by an error: its blocks go to another."""
+        running = self.running.get(number)
+        if running is not None and running.stream.address == address:
+            self._end(number)
+            self._plan_wanted = True
 
     # -- time ---------------------------------------------------------------------------
 
@@ -222,7 +232,8 @@ class Leader:
             count = (running.bits & lacked).bit_count()
             if count < running.lacked:
                 running.lacked, running.lacked_since = count, now
-            if running.passed and not count:
+            # Who still asks its sender for repair lacks it, even if no report of his has come.
+            if running.passed and not count and running.finished:
                 self._end(number)
         self._slow_down(now)
         carried = 0

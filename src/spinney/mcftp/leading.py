@@ -109,6 +109,8 @@ class Leading:
         own.held = reporting.held
         for said in reporting.sent():
             leader.sent(node.keys.peer, said, now)
+        for number, address in node.flows.failed.items():
+            leader.failed(number, address)
         leader.tick(now)
         self._reserve()
         request = leader.request(

@@ -52,7 +52,7 @@ class Reporting:
         self.receives = not node.transfer.complete if interested is None else interested
         self._sent_at = 0.0
         self._looked_at = 0.0
-        self._passed: dict[int, bytes] = {}
+        self._passed: dict[int, tuple[bytes, bool]] = {}
 
     # -- what is held -------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class Reporting:
             uptime_s=int(self._host.time() - self._started_at),
             loss_permille=min(1_000, round(1000 * node.flows.loss())),
             receives=self.receives,
-            sends=settings.may_send and not node.transfer.sink.in_order,
+            sends=settings.may_send and node.flows.sends and not node.transfer.sink.in_order,
             leads=may_lead and held > 0,
         )
 
@@ -206,7 +206,7 @@ class Reporting:
                     election.leader_term,
                     number,
                     min(progress.position, m.BLOCKS_MAX),
-                    sending.idle,
+                    sending.finished,
                     progress.sent_bytes,
                 )
             )
@@ -216,7 +216,7 @@ class Reporting:
         rows = self.sent()
         sending = self._node.flows.sending
         passed = {
-            said.stream: sending[said.stream].stream.address
+            said.stream: (sending[said.stream].stream.address, said.finished)
             for said in rows
             if said.position >= sending[said.stream].progress.blocks
         }

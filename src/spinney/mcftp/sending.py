@@ -16,6 +16,8 @@ How a node uses it (all on the event loop):
     sending.receivers                `[(peer id, Reporter)]`: loss, rate, heard_at, hopeless
     sending.hopeless()               ids that want more than their share
     sending.idle                     True when all that was asked for has been sent
+    sending.finished                 …and nobody has asked for a while
+    sending.on_failure(callback)     callback(error): the stream ended by an error of ours
 
 `keys` is a `packets.Keys`; `tag` is `packets.tag_of(infohash key, reign)`.  The rate is
 `stream.rate_bytes_per_s` unless a `Rate` is given.  Blocks that are not here (`transfer.have`)
@@ -64,6 +66,9 @@ switch that carries such rates holds it."""
 FULL_WAIT_S = 0.05
 """How long the system's send buffer may stay full before we try again anyway."""
 MAX_DISMISSED = 1_024
+FINISHED_S = 0.5
+"""Without a request for so long, nobody lacks anything: three times what a receiver believes a
+report to be on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,8 @@ class Sending(GroupReceiver):
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._listeners: list[Callable[[bytes, Need], None]] = []
+        self._on_failure: Callable[[Exception], None] = lambda error: None
+        self._asked_at = host.time()
         self._dismissed: dict[bytes, None] = {}
         self._checks = float(settings.needs_per_s)
         self._checks_at = 0.0
@@ -133,7 +140,7 @@ class Sending(GroupReceiver):
         self._group = await groups.join(self.stream.address, self)
         self._checks_at = self._host.time()
         self._task = asyncio.get_running_loop().create_task(
-            self._run(self._group), name=f"sending {self.stream.number}"
+            self._guarded(self._group), name=f"sending {self.stream.number}"
         )
 
     async def close(self) -> None:
@@ -168,6 +175,10 @@ class Sending(GroupReceiver):
     def receivers(self) -> list[tuple[bytes, Reporter]]:
         return self._plan.reporters.rows()
 
+    def on_failure(self, callback: Callable[[Exception], None]) -> None:
+        """Whom to tell when the stream has ended by an error of ours."""
+        self._on_failure = callback
+
     def expect_receivers(self, count: int) -> None:
         """So many are in the group, as the leader knows: their timers follow from it."""
         self._marking.expected = count
@@ -185,6 +196,11 @@ class Sending(GroupReceiver):
     @property
     def idle(self) -> bool:
         return self._plan.idle
+
+    @property
+    def finished(self) -> bool:
+        """All is sent, and nobody has asked for more for a while."""
+        return self._plan.idle and self._host.time() - self._asked_at >= FINISHED_S
 
     @property
     def progress(self) -> SendingProgress:
@@ -235,6 +251,7 @@ class Sending(GroupReceiver):
         if peer not in self._dismissed:
             if loss <= self._settings.hopeless_share:
                 self._rate.heard(loss, need.queue_us / 1e6, now)
+            self._asked_at = now
             for lack in need.lacks:
                 plan.ask(lack, peer, now)
             for first, count in need.whole:
@@ -245,6 +262,13 @@ class Sending(GroupReceiver):
             callback(peer, need)
 
     # -- sending ------------------------------------------------------------------------
+
+    async def _guarded(self, group: Group) -> None:
+        """Sends; a mistake of ours ends the stream, and never silently."""
+        try:
+            await self._run(group)
+        except Exception as error:
+            self._on_failure(error)
 
     async def _run(self, group: Group) -> None:
         host, settings, marking = self._host, self._settings, self._marking

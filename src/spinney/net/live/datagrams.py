@@ -35,9 +35,14 @@ SEGMENTS_AT_ONCE = 64
 BUFFERS_AT_ONCE = 1_000
 """`sendmsg` takes at most IOV_MAX = 1,024."""
 
-BUSY_DATAGRAMS, PAUSE_S = 8, 0.003
-"""So many found at once: more will be there in a moment, and a 4 MiB buffer holds 20 ms of the
-fastest sender."""
+BUSY_DATAGRAMS = 8
+"""So many found at once: more will be there in a moment."""
+FIRST_PAUSE_S, LEAST_PAUSE_S, MOST_PAUSE_S = 0.003, 0.001, 0.008
+FOUND_DATAGRAMS = 112
+"""Pauses are such that about so many are found: waking up costs as much as reading thirty."""
+SYSTEM_DATAGRAM_BYTES = 2_304
+"""What the system counts against the receive buffer for a datagram of full size; it may be
+filled to a quarter in a pause."""
 
 RECEIVE_BYTES = 1 << 16
 CONTROL_BYTES = 128
@@ -81,6 +86,9 @@ class DrainedDatagrams(DatagramSocket):
             set_quietly(sock, level, option, 1)
         self._batches: Batches | None = None
         self._pause: asyncio.TimerHandle | None = None
+        self._pause_s = FIRST_PAUSE_S
+        room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // SYSTEM_DATAGRAM_BYTES
+        self._aim = max(BUSY_DATAGRAMS, min(FOUND_DATAGRAMS, room // 4))
         if options.bursts and not options.packet_info and available():
             self._batches = Batches()
             self._loop.add_reader(sock.fileno(), self._drain_batches)
@@ -111,14 +119,20 @@ class DrainedDatagrams(DatagramSocket):
         few datagrams costs as much as reading them."""
         if self._drain_once() >= BUSY_DATAGRAMS and not self._closed:
             self._loop.remove_reader(self._sock.fileno())
-            self._pause = self._loop.call_later(PAUSE_S, self._after_pause)
+            self._pause_s = FIRST_PAUSE_S
+            self._pause = self._loop.call_later(self._pause_s, self._after_pause)
 
     def _after_pause(self) -> None:
         if self._closed:
             return
-        if self._drain_once() >= BUSY_DATAGRAMS:
-            self._pause = self._loop.call_later(PAUSE_S, self._after_pause)
-        elif not self._closed:
+        found = self._drain_once()
+        if self._closed:
+            return
+        if found >= BUSY_DATAGRAMS:
+            wanted = self._pause_s * self._aim / found
+            self._pause_s = min(MOST_PAUSE_S, max(LEAST_PAUSE_S, wanted))
+            self._pause = self._loop.call_later(self._pause_s, self._after_pause)
+        else:
             self._pause = None
             self._loop.add_reader(self._sock.fileno(), self._drain_batches)
 

@@ -26,6 +26,7 @@ from spinney.net.host import (
     Ts,
 )
 from spinney.net.live import streams
+from spinney.net.live.allocator import keep_freed_memory
 from spinney.net.live.datagrams import open_datagrams
 from spinney.net.live.interfaces import list_interfaces
 from spinney.net.live.names import Resolver
@@ -47,6 +48,7 @@ class LiveHost:
     """
 
     def __init__(self, name: str | None = None, seed: int | None = None) -> None:
+        keep_freed_memory()
         self.name = name or socket.gethostname()
         fixed = random.SystemRandom().getrandbits(128) if seed is None else seed
         self.rng: Rng = random.Random(fixed)
