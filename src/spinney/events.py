@@ -162,6 +162,10 @@ class Done(Event):
     seconds: float
     sha256: str | None = None
     sources: Mapping[str, SourceBytes] = field(default_factory=dict)
+    publisher: str | None = None
+    """The key, in hex, that signed what the group carries, or that the link names."""
+    signature: str | None = None
+    """`verified`, `unverified` (the link names no key), `missing` (nothing signed has come)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,23 @@ def test_a_stream_ends_when_nobody_lacks_what_it_carries() -> None:
     assert not made.streams
 
 
+def test_a_stream_goes_on_while_somebody_asks_its_sender() -> None:
+    """Of whom no report has come yet."""
+    made = leader()
+    made.report(peer(1), status(0), 1.0)
+    for tick in range(10, 30):
+        run(made, tick * 0.1)
+    (stream,) = made.streams
+    made.report(peer(1), status(ALL), 3.0)
+    made.sent(ME, Sent(REIGN, 1, stream.number, BLOCKS, False, 1 << 27), 3.0)
+    for tick in range(30, 60):
+        run(made, tick * 0.1)
+    assert made.streams == (stream,)
+    made.sent(ME, Sent(REIGN, 1, stream.number, BLOCKS, True, 1 << 27), 6.0)
+    run(made, 6.1)
+    assert not made.streams
+
+
 def test_a_sender_that_falls_silent_is_replaced_and_what_it_sent_is_not_sent_again() -> None:
     made = leader(may_send=False)
     made.report(ME, status(ALL, receives=False, sends=False), 0.0)

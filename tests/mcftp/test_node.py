@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.mcftp.lans import ROUGH, directory
-from tests.mcftp.peers import Room
+from tests.mcftp.peers import RATE, Room
 from tests.mcftp.stage import transfer_on
 
 from content.moving import Content
@@ -62,12 +62,34 @@ def test_loss(loss: float) -> None:
         source = await room.peer(0).start(full=True)
         for number in range(1, 6):
             await room.peer(number).start()
-        await room.until(room.all_done, 30.0)
+        size = len(room.content.space)
+        await room.until(room.all_done, 1.1 * size / RATE / (1 - loss) + 3.0)
         sent = source.node.flows.sent_bytes
-        # Three blocks are few: what one lacks at the end is a large part of it.
-        assert sent <= (1.06 + 9 * loss) * len(room.content.space)
+        assert sent <= (1 / (1 - loss) + 0.06) * size
 
     with Room(3, 6, link=replace(ROUGH, loss=loss)) as room:
+        room.world.run(run())
+
+
+def test_a_mistake_of_a_sender_is_told_and_its_blocks_are_given_to_a_new_stream() -> None:
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        for number in (1, 2):
+            await room.peer(number).start()
+        await room.until(lambda: bool(source.node.flows.sending), 10.0)
+        (sending,) = source.node.flows.sending.values()
+        await room.until(lambda: sending.progress.position > 0, 10.0)
+
+        def mistaken(*_: object) -> None:
+            raise KeyError("a mistake")
+
+        sending._supply.held = mistaken  # type: ignore[method-assign, assignment]
+        await room.until(room.all_done, 10.0)
+        (warning,) = [event for event in source.events if "begun anew" in event.detail]
+        assert "KeyError" in warning.detail
+        assert source.node.flows.sent_bytes <= 1.6 * len(room.content.space)
+
+    with Room(5, 3) as room:
         room.world.run(run())
 
 

@@ -84,7 +84,7 @@ def test_a_request_made_before_the_block_was_sent_or_sent_again_counts_for_nothi
 def test_who_lacks_most_of_a_block_gets_its_source_symbols_again() -> None:
     plan = plan_of(2)
     drain(plan)
-    plan.ask(Lack(1, 1, 0, 500), b"a" * 20, 0.0)
+    plan.ask(Lack(1, 1, 0, 600), b"a" * 20, 0.0)
     assert plan.coming() == ((1, 1),)
     assert drain(plan) == [(1, symbol) for symbol in range(K)]
 

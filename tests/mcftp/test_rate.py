@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from spinney.mcftp.rate import INTERVAL_S, FoundRate
+from spinney.mcftp.rate import START_INTERVAL_S, FoundRate
 
 MB = 1e6
 
@@ -85,7 +85,7 @@ def test_it_starts_modestly_and_changes_only_now_and_then() -> None:
     rate = FoundRate()
     assert rate.bytes_per_s == 2 * MB
     rate.sent(1, 0.0)
-    rate.sent(1, INTERVAL_S / 2)
+    rate.sent(1, START_INTERVAL_S / 2)
     assert rate.bytes_per_s == 2 * MB
-    rate.sent(1, INTERVAL_S)
+    rate.sent(1, START_INTERVAL_S)
     assert rate.bytes_per_s == 4 * MB

@@ -12,8 +12,10 @@ from tests.peer.test_peer_simulated import read, write
 from spinney.config import Settings
 from spinney.errors import NetworkError, UsageError
 from spinney.events import Event, Progress, Ready, Started, Warning
+from spinney.mcftp.view import StreamView, View
 from spinney.peer import Peer
 from spinney.peer.getting import Getting
+from spinney.peer.lingering import Lingering
 from spinney.sim import SimHost, World
 
 DATA = Random(7).randbytes(8_000_000)
@@ -158,6 +160,80 @@ def test_the_sharer_dies_and_those_that_have_parts_complete_each_other() -> None
     run(5, scenario)
 
 
+def test_who_is_done_stays_while_it_is_asked_to_send() -> None:
+    """A late one is served by more than the source, and all end soon after."""
+
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA)
+        loop, only = asyncio.get_running_loop(), {"multicast_only": True}
+        async with Peer(hosts[0]) as sharer:
+            sharing = await sharer.share("image.iso", rate_bytes_per_s=RATE, wait_for=3)
+            peers = [Peer(host) for host in hosts[1:]]
+            gettings = [await peer.get(sharing.link, "out", **only) for peer in peers[:3]]
+            while min(getting.status().have_bytes for getting in gettings) < len(DATA) // 2:
+                await asyncio.sleep(0.1)
+            late = await peers[3].get(sharing.link, "out", **only)
+            await got(late)
+            whole_at = loop.time()
+            rows = [await got(getting) for getting in gettings]
+            assert loop.time() - whole_at < 3.0
+            assert all(row["multicast"][0] == len(DATA) for row in rows)
+            assert sharing.sent_bytes <= 1.3 * len(DATA)
+            assert sum(getting.sent_bytes for getting in gettings) > 0.2 * len(DATA)
+            for peer in peers:
+                await peer.close()
+
+    run(5, scenario)
+
+
+@pytest.mark.parametrize(
+    ("members", "complete", "mine", "at", "goes"),
+    [
+        (2, 1, False, 0.0, True),  # nobody else is there
+        (3, 1, False, 1.0, False),  # somebody lacks something: we may be asked
+        (3, 1, False, 2.1, True),
+        (3, 1, True, 2.1, False),  # we were
+        (3, 1, True, 31.0, True),  # for longer than it took ourselves
+        (3, 2, False, 0.1, False),  # the count may be of before
+        (3, 2, False, 1.0, True),
+    ],
+)
+def test_how_long_it_stays(members: int, complete: int, mine: bool, at: float, goes: bool) -> None:
+    stream = StreamView(0, "", "", mine, False, 1, 0, 1)
+    view = View("g", "l", False, "", 1, members, True, (), (stream,), 0, 0, complete)
+    assert Lingering(-30.0, 0.0).over(view, at, at) is goes
+    assert Lingering(-30.0, 0.0).over(None, at, at)
+
+
+def test_who_published_it_is_told_with_the_keep_alives() -> None:
+    """By the key that the link names; without one it is unverified; another key proves nothing."""
+
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA[:2_000_000])
+        async with Peer(hosts[0]) as sharer:
+            sharing = await sharer.share(
+                "image.iso", rate_bytes_per_s=200_000.0, wait_for=3, signing_seed=bytes(32)
+            )
+            publisher = sharing.descriptor.publisher
+            assert publisher is not None
+            named = f"x.pub={publisher.hex()}"
+            assert named in sharing.link
+            bare = sharing.link.replace(f"&{named}", "")
+            other = sharing.link.replace(named, f"x.pub={bytes(32).hex()}")
+            peers = [Peer(host) for host in hosts[1:]]
+            gettings = [
+                await peer.get(link, "out")
+                for peer, link in zip(peers, (sharing.link, bare, other), strict=True)
+            ]
+            rows = [await getting.wait() for getting in gettings]
+            assert [row.signature for row in rows] == ["verified", "unverified", "missing"]
+            assert [row.publisher for row in rows[:2]] == [publisher.hex()] * 2
+            for peer in peers:
+                await peer.close()
+
+    run(4, scenario)
+
+
 def test_until_complete_counts_each_once_whatever_it_used() -> None:
     async def scenario(hosts: list[SimHost]) -> None:
         write(hosts[0], "image.iso", DATA[:1_000_000])
@@ -298,6 +374,33 @@ def test_no_multicast_here_is_said_once_and_the_swarm_goes_on(
                 await sharer.share("image.iso", multicast_only=True, torrent_out="y.torrent")
 
     run(2, scenario)
+
+
+def test_a_network_that_carries_no_multicast() -> None:
+    """The swarm takes over, and one line says so; who wants multicast only is told at once."""
+
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA)
+        heard: list[list[Event]] = [[], []]
+        async with Peer(hosts[0]) as sharer, Peer(hosts[1]) as one, Peer(hosts[2]) as other:
+            sharing = await sharer.share("image.iso", up_bytes_per_s=1_000_000)
+            began = asyncio.get_running_loop().time()
+            only = await other.get(sharing.link, "out", multicast_only=True,
+                                   on_event=heard[1].append)  # fmt: skip
+            getting = await one.get(sharing.link, "out", on_event=heard[0].append)
+            row = await got(getting)
+            assert row["swarm"] == (len(DATA), 0)
+            assert asyncio.get_running_loop().time() - began < 10.0
+            for events, word in zip(heard, ("doctor", "--multicast-only"), strict=True):
+                warnings = [event for event in events if isinstance(event, Warning)]
+                assert len(warnings) == 1
+                assert word in warnings[0].message
+                assert warnings[0].kind in ("multicast", "no-peers")
+            await only.close()
+
+    with World(1) as world:
+        hosts = [world.host(f"m{floor}", on=world.lan(f"floor {floor}")) for floor in range(3)]
+        world.run(scenario(hosts))
 
 
 def test_the_only_one_left_leads_also_if_it_never_heard_a_leader() -> None:

@@ -63,7 +63,10 @@ def get_link(link: str, options: dict[str, Any]) -> int:
         data_on_stdout=options["output"] == "-",
     )
 
+    done = False
+
     async def work(report: Reporter) -> int:
+        nonlocal done
         from spinney.cli.stdout import write_to_stdout
         from spinney.peer import Peer
 
@@ -79,10 +82,14 @@ def get_link(link: str, options: dict[str, Any]) -> int:
                 stream=write_to_stdout if options["output"] == "-" else None,
                 **transfer_options(options),
             )
-            await getting.wait()
+            stays = options["seed_ratio"] is not None or options["seed_time"] is not None
+            try:
+                await getting.wait()
+            finally:
+                done = getting.done and not stays
         return 0
 
-    code = run_verb(work, reporter)
+    code = run_verb(work, reporter, ready=lambda: done)  # done, it only lingers for others
     if code == INTERRUPTED and options["output"] != "-":  # a pipe begins anew
         reporter.stopped()
     return code

@@ -103,7 +103,7 @@ def multicasting(function: F) -> F:
             click.option(
                 "--rate",
                 type=SPEED,
-                help="Multicast this much, if we lead the group, or found [5M].",
+                help="Multicast this much, if we lead the group [found, from 5M on].",
             ),
             click.option(
                 "--ttl",

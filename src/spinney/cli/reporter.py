@@ -16,6 +16,12 @@ from spinney.cli.lines import Lines
 from spinney.cli.roster import ready_line
 from spinney.events import Done, Error, Event, Progress, Ready, Started, Warning
 
+SIGNATURES = {
+    "verified": "verified: it signed this",
+    "unverified": "unverified: it signed this, but the link does not say whose key it is",
+    "missing": "not verified: the link names it, and nothing that it signed has come",
+}
+
 
 class Reporter(Protocol):
     """Hears every event of a transfer; a context, because a progress line has an end."""
@@ -182,6 +188,8 @@ class ForPeople:
         self.say(f"{where}: {how_fast(event)}")
         if event.sha256:
             self.say(f"SHA-256    {event.sha256}")
+        if event.publisher:
+            self.say(f"Publisher  {event.publisher} ({SIGNATURES[event.signature or 'missing']})")
 
 
 def how_much(progress: Progress | None) -> str:

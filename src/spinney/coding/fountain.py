@@ -170,13 +170,12 @@ def _totals(
         sums.append([0] * (stretch[-1] + 1))
     (cut_a, of_a), (cut_b, of_b), (cut_c, of_c), (cut_d, of_d) = stretches
     one, two, three, four = sums
-    lost = {symbol: 1 << 8 * symbol_bytes + bit for bit, symbol in enumerate(missing)}
+    marked = {symbol: 1 << 8 * symbol_bytes + bit for bit, symbol in enumerate(missing)}
+    mark_of = marked.get
     number_of, starts = int.from_bytes, range(0, max(1, len(view)), symbol_bytes)
     for symbol, (at, a, b, c, d) in enumerate(zip(starts, of_a, of_b, of_c, of_d, strict=True)):
-        if symbol in lost:
-            value = lost[symbol]
-        else:
-            value = number_of(view[at : at + symbol_bytes], "little")
+        # The mark of a missing symbol is never 0.
+        value = mark_of(symbol) or number_of(view[at : at + symbol_bytes], "little")
         one[a] ^= value
         two[b] ^= value
         three[c] ^= value

@@ -49,7 +49,7 @@ class DataSettings:
     repair_share: float = 0.5
     hopeless_share: float = 0.35
     spare_symbols: int = 3
-    whole_share: float = 0.5
+    whole_share: float = 0.75
 
     mark_interval_s: float = 0.1
     quick_mark_s: float = 0.02

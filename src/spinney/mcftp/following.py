@@ -324,7 +324,8 @@ class Following(GroupReceiver):
             self._patience.cancel()
             self._patience = None
         if self._timer is None and not self._closed:
-            most = self._settings.backoff * self.round_trip_s
+            few = min(1.0, self.receivers / ENOUGH_TO_WAIT)
+            most = self._settings.backoff * self.round_trip_s * few
             delay = self._settings.settle_s + backoff_s(most, self.receivers, self._host.rng)
             self._timer = asyncio.get_running_loop().call_later(delay, self._look)
 
@@ -375,5 +376,7 @@ class Following(GroupReceiver):
             self.group.close()
 
 
+ENOUGH_TO_WAIT = 32
+"""Among fewer receivers, timers are shorter in proportion: their reports harm nobody."""
 ALONE_AT_FIRST = 32
 """Before the first mark: as if there were so many receivers."""

@@ -20,8 +20,10 @@ from spinney.net.host import Host
 
 LEAST_ROUND_TRIP_S = 0.002
 MOST_ROUND_TRIP_S = 2.0
-FADE = 0.98
-"""A greatest round trip is forgotten slowly (RFC 5401, 5.4: peaks count at once)."""
+FADE = 0.9
+"""A greatest round trip is forgotten slowly (RFC 5401, 5.4)."""
+RISE = 0.25
+"""A longer one counts for so much: on a busy machine single ones are ten times the usual."""
 FIRST_MARKS = 5
 """At the beginning and after the end so many marks follow quickly: one may be lost, data is
 taken only from where a mark came, and at the end all wait."""
@@ -65,9 +67,10 @@ class Marking:
             return
         taken = now - echo_us / 1e6
         if 0.0 <= taken <= MOST_ROUND_TRIP_S:
-            self._round_trip_s = max(
-                LEAST_ROUND_TRIP_S, taken, self._settings.round_trip_s, self._round_trip_s * FADE
-            )
+            known = self._round_trip_s
+            step = RISE if taken > known else 1.0 - FADE
+            least = max(LEAST_ROUND_TRIP_S, self._settings.round_trip_s)
+            self._round_trip_s = max(least, known + step * (taken - known))
 
     def delay_s(self, now: float) -> float:
         """Until the next mark is due."""

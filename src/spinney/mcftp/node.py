@@ -53,6 +53,7 @@ from spinney.mcftp.packets import tag_of
 from spinney.mcftp.publishing import Publishing
 from spinney.mcftp.rate import Rate
 from spinney.mcftp.reporting import Reporting
+from spinney.mcftp.schedule import bits_of
 from spinney.mcftp.searching import Reservations, find_or_found
 from spinney.mcftp.settings import SETTINGS, Settings
 from spinney.mcftp.showing import view_of
@@ -475,6 +476,7 @@ class McftpNode(GroupReceiver):
         """A schedule, the leader's or our own, is put into work."""
         self._streams = streams
         self.flows.set(tag_of(self.key, self.election.reign), streams)
+        self.reporting.served(bits_of(run for stream in streams for run in stream.blocks))
         self.wake()
 
     # -- what is seen -------------------------------------------------------------------

@@ -14,6 +14,8 @@ from typing import Protocol
 
 INTERVAL_S = 0.3
 """Between two decisions: a mark, a report's timer and a round trip of a busy machine."""
+START_INTERVAL_S = 0.15
+"""…until the first limit: a small file must not be over before its rate is found."""
 START_FACTOR = 2.0
 """Growth of an interval until the first limit."""
 CLIMB, NEAR_CLIMB = 1.06, 1.015
@@ -28,8 +30,8 @@ YIELD = 0.75
 EASE = 0.85
 """Of the capacity: below, there is no queue of ours."""
 SAME_LOSS = 0.8
-HALF = 0.5
-"""Of the capacity: nobody makes us go below by a long queue alone."""
+HALF = 0.45
+"""Of the capacity, a little less than half: nobody makes us go below by a long queue alone."""
 LARGEST_USUAL_LOSS = 0.25
 FADE = 0.7
 
@@ -87,10 +89,14 @@ class FoundRate:
     def sent(self, size_bytes: int, now: float) -> None:
         if self._decided_at is None:
             self._decided_at = now
-        elif now - self._decided_at >= INTERVAL_S:
+        elif now - self._decided_at >= self._interval_s:
             self._decided_at = now
             self._decide()
             self._loss, self._queue_s = None, 0.0
+
+    @property
+    def _interval_s(self) -> float:
+        return START_INTERVAL_S if self.capacity is None and not self._deaf else INTERVAL_S
 
     def _decide(self) -> None:
         if self._deaf:

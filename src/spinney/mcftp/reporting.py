@@ -29,6 +29,11 @@ PAGES_MAX = 8
 LAST_TIMES = 3
 LAST_PAUSE_S = 0.02
 """The last report is told so often: nobody can ask for it again."""
+UNSERVED_EVERY_S = 0.5
+"""So often one reports who lacks what no stream carries: the leader may not have heard of it."""
+SMALL_GROUP = 64
+"""In a group of so few a newcomer reports twice: a report that is lost is asked for late."""
+TWICE_S = 0.25
 NEVER = float("inf")
 
 
@@ -50,6 +55,8 @@ class Reporting:
         self._started_at = self._host.time()
         interested = node.settings.interested
         self.receives = not node.transfer.complete if interested is None else interested
+        self._again_at = NEVER
+        self._unserved_at = NEVER
         self._sent_at = 0.0
         self._looked_at = 0.0
         self._passed: dict[int, tuple[bytes, bool]] = {}
@@ -112,6 +119,21 @@ class Reporting:
             self._hello_at = NEVER
             spread = max(JOIN_SPREAD_S, members / self._node.settings.status_per_s)
             self._report_at = now + rng.uniform(0.0, spread)
+            if members < SMALL_GROUP:
+                self._again_at = self._report_at + rng.uniform(TWICE_S / 2, TWICE_S)
+
+    def served(self, carried: int) -> None:
+        """A schedule carries these blocks, as bits."""
+        node, said = self._node, self._node.last_keep_alive
+        lacks = self.receives and not node.transfer.complete
+        wanted = ((1 << node.layout.block_count) - 1) & ~self.held
+        self._unserved_at = NEVER
+        if lacks and said is not None and said.started and wanted & ~carried:
+            self._unserved_at = self._host.time() + self._unserved_wait_s(said.members)
+
+    def _unserved_wait_s(self, members: int) -> float:
+        every = max(UNSERVED_EVERY_S, members / self._node.settings.status_per_s)
+        return self._host.rng.uniform(0.2, 1.0) * every
 
     def soon(self) -> None:
         """Something that the leader wants to know: we are complete."""
@@ -131,7 +153,7 @@ class Reporting:
         self._heard.append(now)
 
     def next_at(self) -> float:
-        rows = [self._hello_at, self._report_at]
+        rows = [self._hello_at, self._report_at, self._again_at, self._unserved_at]
         if self._node.flows.sending and self._node.leading is None:
             rows.append(self._looked_at + SENT_LOOK_S)
         return min(rows)
@@ -143,6 +165,15 @@ class Reporting:
             self._hello_at = NEVER
             if node.election.leader == b"":
                 node.say(m.Hello(node.settings.swarm_port))
+        if now >= self._again_at:
+            self._again_at = NEVER
+            self._report_at = min(now, self._report_at)
+        if now >= self._unserved_at:
+            said = node.last_keep_alive
+            self._unserved_at = NEVER
+            if said is not None and not node.transfer.complete:
+                self._unserved_at = now + self._unserved_wait_s(said.members)
+                self._report_at = min(now, self._report_at)
         if now >= self._report_at:
             self._report_at = NEVER
             if node.leading is None and node.last_keep_alive is not None:

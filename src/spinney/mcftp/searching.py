@@ -111,13 +111,17 @@ async def find_or_found(node: McftpNode, reservations: Reservations) -> tuple[by
         if provides and node.leaderships.room and entry is None:
             for _ in range(ADDRESS_TRIES):
                 address = groups.candidate(node.host.rng)
-                if await reservations.claim(group_key(address), node.file):
-                    break
-            else:
-                continue
-            if await reservations.claim(key, address):
-                return address, True
-            await reservations.drop(group_key(address))
+                free, ours = await asyncio.gather(
+                    reservations.claim(group_key(address), node.file),
+                    reservations.claim(key, address),
+                )
+                if free and ours:
+                    return address, True
+                for one, claimed in ((group_key(address), free), (key, ours)):
+                    if claimed:
+                        await reservations.drop(one)
+                if not ours:
+                    break  # somebody else founds it
             continue
         if not patience_s:
             node.tell(McftpEvent("searching"))

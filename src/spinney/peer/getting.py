@@ -16,6 +16,7 @@ from spinney.errors import NoPeersError, NotFoundError, NotWritableError
 from spinney.events import Done, Ready
 from spinney.net.host import Address
 from spinney.peer.layering import complete_layers, keep_layers, lacks_layers
+from spinney.peer.lingering import Lingering
 from spinney.peer.moving import SwarmMoving
 from spinney.peer.opening import Opened
 from spinney.peer.outputs import Output, choose_output, make_sink
@@ -25,8 +26,16 @@ from spinney.peer.stopping import Patience, SeedWish
 if TYPE_CHECKING:
     from spinney.peer.peer import Peer
 
+LINGER_LOOK_S = 0.1
 WARN_AFTER_S = 20.0
 """Without a new byte for so long, people are told what was tried."""
+WARN_AFTER_ALONE_S = 5.0
+"""...with multicast only: a group answers within a second."""
+DEAF_S = 5.0
+DEAF = (
+    "nobody of this network is heard by multicast, so the swarm brings it alone;"
+    " `spinney doctor` on two machines says why"
+)
 
 Preparing = Callable[[int, int], None]
 T = TypeVar("T")
@@ -52,13 +61,16 @@ class Getting(SwarmMoving[Done]):
         self._given = given
         self._on_preparing = on_preparing
         self._stream = stream
+        self.done = False
+        """All is here; it may still stay for others."""
         self._selection: list[int] = []
         self._output: Output | None = None
         self._descriptor = opened.descriptor
         if opened.descriptor is not None:  # so that wrong wishes are told at once
             self._output = self._choose(opened.descriptor)
         give_up = options.get("give_up_s")
-        self._patience = Patience(WARN_AFTER_S, give_up, peer.host.time())
+        patience_s = WARN_AFTER_ALONE_S if options.get("multicast_only") else WARN_AFTER_S
+        self._patience = Patience(patience_s, give_up, peer.host.time())
 
     def _choose(self, descriptor: Descriptor) -> Output:
         """Raises `UsageError`, `StorageError`."""
@@ -143,10 +155,24 @@ class Getting(SwarmMoving[Done]):
             seconds=round(seconds, 3),
             sha256=sha256,
             sources=transfer.totals(),
+            publisher=self._published.publisher if self._published is not None else None,
+            signature=self._published.state if self._published is not None else None,
         )
         self._emit(done)
-        await self._serve(wish, forever=False)
+        self.done = True
+        await (self._linger(began) if wish.empty else self._serve(wish, forever=False))
         return done
+
+    async def _linger(self, began: float) -> None:
+        """Stays for a moment, or while it sends: who comes late is served by more than one."""
+        if self._together is None:
+            return
+        lingering = Lingering(began, self._host.time())
+        while self._failure is None and not lingering.over(
+            self._together.view(), self._together.heard_at, self._host.time()
+        ):
+            self._state = "lingering"
+            await asyncio.sleep(LINGER_LOOK_S)
 
     async def _begin_moving(self, transfer: Transfer, descriptor: Descriptor) -> None:
         """From now on it is filled, by the group and the swarm."""
@@ -165,6 +191,8 @@ class Getting(SwarmMoving[Done]):
                     swarm_port=0 if self._plan.only else self._peer.port,
                     swarm_id=b"" if self._plan.only else short_id(self.require_swarm().peer_id),
                 ),
+                # A torrent names its own publisher: that proves nothing.
+                None if self._opened.descriptor else self._opened.magnet.publisher,
             )
         if self._plan.only:
             if self._swarm is not None:  # it has brought the description
@@ -228,6 +256,10 @@ class Getting(SwarmMoving[Done]):
         if self._state not in ("metadata", "downloading", "stalled"):
             return
         transfer = self._transfer
+        if self._together is not None and self._transfer is not None:
+            waited_s = self._host.time() - self._joined_at
+            if waited_s >= DEAF_S and self._swarm is not None and self._together.is_deaf:
+                self._warn("multicast", DEAF)
         have = int(self.status().have_bytes) if transfer is not None else -1
         verdict = self._patience.look(self._host.time(), have)
         if verdict is None:

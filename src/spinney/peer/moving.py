@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from spinney.mcftp.view import McftpEvent
     from spinney.peer.multicasting import Multicast, Plan
     from spinney.peer.peer import Peer
+    from spinney.peer.publishing import Published
     from spinney.peer.together import Together
 
 log = logging.getLogger("spinney.peer")
@@ -58,6 +59,7 @@ class SwarmMoving(Moving[R]):
         self._plan: Plan | None = None
         self._multicast: Multicast | None = None
         self._together: Together | None = None
+        self._published: Published | None = None
         self._joined_at = 0.0
         self._wait_for = 0
 
@@ -161,15 +163,25 @@ class SwarmMoving(Moving[R]):
         self._together = Together(self._host, up, down)
         return self._together
 
-    async def _begin_multicast(self, transfer: Transfer, settings: GroupSettings) -> None:
+    async def _begin_multicast(
+        self, transfer: Transfer, settings: GroupSettings, publisher: bytes | None = None
+    ) -> None:
         if self._together is None:
             return
         assert self._plan is not None
         assert self._multicast is not None
+        from spinney.peer.publishing import Published
+
         self._joined_at = self._host.time()
         self._wait_for = settings.wait_for
+        self._published = Published(transfer.descriptor, publisher)
         await self._together.start(
-            transfer, self._multicast, self._plan, settings, self._group_event
+            transfer,
+            self._multicast,
+            self._plan,
+            settings,
+            self._group_event,
+            self._published.publishing,
         )
 
     def _group_event(self, event: McftpEvent) -> None:

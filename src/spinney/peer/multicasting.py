@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from spinney.config import FOUND, SAFE_RATE_BYTES_PER_S, Settings, TransferOptions
+from spinney.config import FOUND, Settings, TransferOptions
 from spinney.errors import NetworkError, UsageError
 from spinney.mcftp.directory import CLAIM_S, Entry, GroupDirectory
 from spinney.mcftp.lan_directory import LanDirectory, lan_address
@@ -36,8 +36,8 @@ class Plan:
     """By an option of its own: where it cannot be done, that is an error."""
     only: bool = False
     group: str | None = None
-    rate_bytes_per_s: int = SAFE_RATE_BYTES_PER_S
-    finds_rate: bool = False
+    rate_bytes_per_s: int = MOST_FOUND_BYTES_PER_S
+    finds_rate: bool = True
     """From the safe rate on, up to `rate_bytes_per_s`."""
 
 
@@ -63,7 +63,7 @@ def plan_for(
         only=only,
         group=group,
         rate_bytes_per_s=_rate(rate),
-        finds_rate=rate == FOUND,
+        finds_rate=rate is None or rate == FOUND,
     )
     if private and not asked:
         return replace(plan, on=False, off="a private torrent: its trackers only")
@@ -78,9 +78,7 @@ def plan_for(
 
 
 def _rate(wish: float | None) -> int:
-    if wish is None:
-        return SAFE_RATE_BYTES_PER_S
-    return MOST_FOUND_BYTES_PER_S if wish == FOUND else max(1, round(wish))
+    return max(1, round(wish)) if wish else MOST_FOUND_BYTES_PER_S
 
 
 def _only_loopback(wish: str | None, interfaces: Sequence[Interface]) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from spinney.bittorrent.downloading import Downloader
+from spinney.bittorrent.node import PEER_ID_PREFIX
 from spinney.config import SAFE_RATE_BYTES_PER_S
 from spinney.content.pieces import Bitfield
 from spinney.content.source import Source
@@ -20,6 +21,7 @@ from spinney.content.transfer import Transfer
 from spinney.mcftp.datasettings import DATA_SETTINGS
 from spinney.mcftp.neighbours import short_id
 from spinney.mcftp.node import McftpNode
+from spinney.mcftp.publishing import Publishing
 from spinney.mcftp.rate import FixedRate, FoundRate, Rate
 from spinney.mcftp.settings import Settings
 from spinney.mcftp.stream import Stream
@@ -30,6 +32,8 @@ from spinney.net.limits import Limit
 if TYPE_CHECKING:
     from spinney.peer.multicasting import Multicast, Plan
 
+PROGRAM = PEER_ID_PREFIX[:3]
+"""So begins the peer id of this program, of any version."""
 LOOK_S = 0.1
 """How often it is looked what the streams bring."""
 LOOKING_S = 2.0
@@ -39,9 +43,13 @@ BEGIN_S = 1.5
 """From the leader's word that it begins to the first data."""
 FRESH_INTERVALS = 4.0
 """A leader that is silent for longer says nothing about the swarm."""
-LEASE_AHEAD_S = 3.0
+LEASE_AHEAD_S = 1.0
 """What the streams will bring within so long is left to them.  More would leave the swarm idle at
 the end, waiting for a group that is slower."""
+LITTLE_SHARE = 0.5
+LITTLE_S = 3.0
+"""Streams that for so long bring less than this part of what they are said to, or of the safe
+rate if that is less, are helped by the swarm: a slow radio, a lossy cable."""
 LEAST_MEMBERS = 3
 """A sender and one receiver have nothing to gain from a group: they use both ways at once."""
 LEAST_FOUND_BYTES_PER_S = 100_000.0
@@ -85,8 +93,12 @@ class Together:
         self._closed: Bitfield | None = None
         """Pieces that neighbours are not asked for."""
         self._some_open = True
+        self._meets_neighbours = False
+        """The swarm has machines of this network that run this program."""
         self._looking = False
         self._finds_rate = False
+        self._enough_at = float("-inf")
+        """When the streams last brought what they ought to."""
         self._carried: tuple[tuple[Stream, ...], Bitfield] | None = None
         self._task: asyncio.Task[None] | None = None
         self._on_event: Callable[[McftpEvent], None] | None = None
@@ -100,6 +112,7 @@ class Together:
         plan: Plan,
         settings: Settings,
         on_event: Callable[[McftpEvent], None],
+        publishing: Publishing | None = None,
     ) -> None:
         """Joins, or goes on looking for the group; raises nothing that a network can cause."""
         self._transfer = transfer
@@ -126,6 +139,7 @@ class Together:
             leaderships=multicast.leaderships,
             rate=self._rate_of if plan.finds_rate or most_up is not None else None,
             on_event=self._heard,
+            publishing=publishing,
         )
         self._on_event = on_event
         self._looking = not transfer.complete
@@ -171,6 +185,11 @@ class Together:
         return self.node.view() if self.node is not None else None
 
     @property
+    def heard_at(self) -> float:
+        """When the leader was heard last."""
+        return self.node.election.heard_at if self.node is not None else float("-inf")
+
+    @property
     def sent_bytes(self) -> int:
         return self.node.flows.sent_bytes if self.node is not None else 0
 
@@ -184,6 +203,12 @@ class Together:
         seen = {node.neighbours.swarm_id_of(peer) for peer in mine}
         return len(mine) + sum(1 for peer_id in peer_ids if short_id(peer_id) not in seen)
 
+    @property
+    def is_deaf(self) -> bool:
+        """Do we fetch from machines of this network, and hear none of them by multicast?"""
+        view = self.view()
+        return self._meets_neighbours and (view is None or view.members < 2)
+
     # -- the policy
 
     def may_request(self, source: Source, piece: int) -> bool:
@@ -191,6 +216,8 @@ class Together:
         return closed is None or piece not in closed or not self._is_neighbour(source)
 
     def may_request_any(self, source: Source) -> bool:
+        if not self._meets_neighbours and isinstance(source, Downloader):
+            self._meets_neighbours = source.on_link and source.peer_id.startswith(PROGRAM)
         return self._closed is None or self._some_open or not self._is_neighbour(source)
 
     def _is_neighbour(self, source: Source) -> bool:
@@ -250,7 +277,19 @@ class Together:
         live = tuple(receiving.live()) if receiving is not None else ()
         if not live and now < self._started_at + BEGIN_S:
             return self._everything()
-        return self._carried_by(live) if live else None
+        if not live or self._bring_little(live, now):
+            return None
+        return self._carried_by(live)
+
+    def _bring_little(self, live: tuple[Stream, ...], now: float) -> bool:
+        assert self.node is not None
+        if self._carried is None or not self._carried[0]:
+            self._enough_at = now  # they have just begun
+        said = sum(stream.rate_bytes_per_s for stream in live)
+        least = LITTLE_SHARE * min(said, SAFE_RATE_BYTES_PER_S)
+        if self.node.flows.rate_bytes_per_s() >= least:
+            self._enough_at = now
+        return now - self._enough_at > LITTLE_S
 
     def _everything(self) -> Bitfield:
         return self._kept(())

@@ -161,7 +161,7 @@ class SimDatagrams:
             line = attachment.up
             while self.is_open and line is not None:
                 more = line.waiting_bytes(self._loop.now) - line.queue_bytes / 2
-                if more <= 0:
+                if more < 1:  # less than a byte is less than the clock may show
                     break
                 await self._world.sleep(more / line.rate_bytes_per_s)
 
