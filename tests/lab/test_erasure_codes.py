@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from typing import Any
 
 import pytest
@@ -38,6 +40,10 @@ def test_only_a_code_across_chunks_makes_chunks_that_never_came() -> None:
         assert row(code=code, **given)["whole_chunks"] <= 0.95
 
 
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"),
+    reason="not on this system: raptorq has wheels for Linux on x86-64",
+)
 def test_raptorq_is_a_row_like_the_others() -> None:
     require_module("raptorq")
     given = {"pattern": "random", "loss": 0.03, "redundancy": 0.2, "code": "raptorq"}
