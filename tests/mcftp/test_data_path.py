@@ -21,7 +21,8 @@ from tests.mcftp.stage import (
 from content.moving import Content
 from spinney.mcftp.datasettings import DataSettings
 from spinney.mcftp.packets import SIGNATURE_BYTES
-from spinney.sim import World
+from spinney.mcftp.rate import FoundRate
+from spinney.sim import Link, World
 
 MIB = 1 << 20
 RATE = 4_000_000
@@ -99,6 +100,39 @@ def test_a_thousand_receivers_send_under_a_hundred_reports_a_round() -> None:
             await each.close()
 
     play(world, main())
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.01])
+def test_a_found_rate_takes_little_longer_than_the_right_one(loss: float) -> None:
+    content = Content([20 * MIB], MIB)
+    link = 12_500_000
+    queue = link // 20
+
+    async def main(found: bool) -> float:
+        loop = asyncio.get_running_loop()
+        stage = Stage(content)
+        stream = sender_stream(stage.layout, 11_875_000)
+        everyone = [await stage.receiving(host, stream) for host in hosts]
+        start = loop.time()
+        sending = await stage.sending(source, stream, rate=FoundRate() if found else None)
+        ends = await asyncio.gather(*(complete(each, 20) for each in everyone))
+        await sending.close()
+        for each in everyone:
+            await each.close()
+        return max(ends) - start
+
+    took = []
+    for found in (False, True):
+        world, _ = lan(1)
+        net = world.hosts["h0"].attachments[0].segment
+        up = Link(up_bytes_per_s=link, queue_bytes=queue)
+        down = Link(loss=loss, down_bytes_per_s=link, queue_bytes=queue)
+        source = world.host("source", on=net, link=up)
+        hosts = [world.host(f"r{number}", on=net, link=down) for number in range(2)]
+        with world:
+            took.append(world.run(main(found)))
+    print(f"fixed {took[0]:.2f} s, found {took[1]:.2f} s")
+    assert took[1] < 1.3 * took[0]
 
 
 # --- what may happen on the way
@@ -213,8 +247,6 @@ def test_one_hopeless_receiver_holds_nobody_up() -> None:
     content = Content([4 * MIB], MIB)
     world, hosts = lan(4)
     net = world.hosts["h0"].attachments[0].segment
-    from spinney.sim import Link
-
     slow = world.host("slow", on=net, link=Link(loss=0.7))
 
     async def main() -> None:

@@ -25,6 +25,10 @@ EXCESS, EXCESS_FACTOR = 0.02, 1.5
 """Loss is congestion when it is more than so many times the usual loss and so much."""
 BELOW = 0.95
 """Of what was delivered: lets the queue drain."""
+MIDWAY = 0.75
+"""Between the last rate that was carried and its double."""
+DRAIN = 0.8
+"""Of it, for the first interval after a limit: the queue is gone before it is judged again."""
 YIELD = 0.75
 """Fall of an interval while the queue stays long."""
 EASE = 0.85
@@ -78,6 +82,8 @@ class FoundRate:
         self._queue_s = 0.0
         self._deaf = False
         self._fall_loss = 0.0
+        self._drained: float | None = None
+        """The rate after a fall, once the queue has drained."""
         self._before: tuple[float | None, float] = (None, self.bytes_per_s)
         """Capacity and rate before the fall, should it have been for nothing."""
         self._congested = False
@@ -101,6 +107,9 @@ class FoundRate:
     def _decide(self) -> None:
         if self._deaf:
             self._deaf = False  # what is reported now was sent before the fall
+            if self._drained is not None:
+                self._set(self._drained)
+                self._drained = None
             return
         loss = self._loss or 0.0
         excess = loss - EXCESS_FACTOR * self.usual_loss - EXCESS
@@ -139,9 +148,12 @@ class FoundRate:
         if not self._congested:
             self._before = self.capacity, self.bytes_per_s
         delivered = self.bytes_per_s * (1 - max(0.0, loss - self.usual_loss))
+        if self.capacity is None and excess <= 0:
+            delivered *= MIDWAY  # the queue has grown, and does not tell how fast it is served
         if self.capacity is None or not self._congested:
             self.capacity = max(delivered, 0.8 * (self.capacity or 0.0))
-            self._set(BELOW * min(delivered, self.capacity))
+            self._drained = BELOW * min(delivered, self.capacity)
+            self._set(DRAIN * min(delivered, self.capacity))
         elif excess > 0:
             self.capacity = min(self.capacity, max(delivered, HALF * self.capacity))
             self._set(min(YIELD * self.bytes_per_s, BELOW * delivered))
