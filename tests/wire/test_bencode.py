@@ -161,6 +161,7 @@ def test_tokens_are_bounded() -> None:
         b"l" + b"i1e" * 10 + b"e",
         b"l" + b"le" * 10 + b"e",
         b"d" + b"".join(b"1:%c0:" % (97 + at) for at in range(5)) + b"e",
+        b"l" + b"d1:a0:1:b0:1:c0:e" * 3 + b"e",
     ):
         with pytest.raises(WireError):
             decode(many, limits=few)

@@ -1,8 +1,7 @@
 """Memory that the C library gave back and asked for again, a thousand times a second.
 
 glibc returns the top of its heap to the system as soon as 128 KiB lie free there, and each page
-costs half a microsecond when it comes back.  Recovering one lost block makes and drops 1 MiB of
-integers: with the heap kept it takes 2.6 ms instead of 4.2.
+costs time again when it comes back.  Recovering one lost block makes and drops 1 MiB of integers.
 """
 
 from __future__ import annotations
