@@ -49,8 +49,18 @@ class Room:
         return self.folder / f"events{host}"
 
     def share(self, host: int, *words: str) -> None:
-        out = ["--torrent-out", str(self.torrent)] if host == 0 else []
-        self._start(host, "share", str(self.file), *out, "--rate", str(self.rate), *words)
+        out = str(self.torrent if host == 0 else self.folder / f"other{host}.torrent")
+        rate = str(self.rate)
+        self._start(
+            host,
+            "share",
+            str(self.file),
+            "--torrent-out",
+            str(out),
+            "--rate",
+            str(self.rate),
+            *words,
+        )
         self.until(host, "ready")
 
     def get(self, host: int) -> None:
