@@ -51,16 +51,7 @@ class Room:
     def share(self, host: int, *words: str) -> None:
         out = str(self.torrent if host == 0 else self.folder / f"other{host}.torrent")
         rate = str(self.rate)
-        self._start(
-            host,
-            "share",
-            str(self.file),
-            "--torrent-out",
-            str(out),
-            "--rate",
-            str(self.rate),
-            *words,
-        )
+        self._start(host, "share", str(self.file), "--torrent-out", out, "--rate", rate, *words)
         self.until(host, "ready")
 
     def get(self, host: int) -> None:
