@@ -2,6 +2,7 @@
 
     python bench/rig/figures.py [NAME ...]
 
+With names only those are measured; the sections of the others stay on the page as they are.
 Nothing else may run on the machine meanwhile.  Some need root (network namespaces).
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +31,17 @@ SCRIPTS = (
 )
 
 
+def earlier_sections() -> dict[str, str]:
+    """What the page says now, by the name of the script."""
+    if not TARGET.exists():
+        return {}
+    parts = re.split(r"^## bench/(\w+)\.py$", TARGET.read_text(), flags=re.MULTILINE)
+    return {
+        name: f"## bench/{name}.py\n\n{text.strip()}"
+        for name, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
 def main() -> None:
     """Writes the page; a benchmark that fails is said there and ends with exit code 1."""
     version = platform.python_version()
@@ -40,7 +53,9 @@ def main() -> None:
         " what counts.",
     ]
     failed = False
-    for name in sys.argv[1:] or SCRIPTS:
+    chosen = sys.argv[1:] or SCRIPTS
+    sections = {} if chosen is SCRIPTS else earlier_sections()
+    for name in chosen:
         print(f"== bench/{name}.py", flush=True)
         done = subprocess.run(
             [sys.executable, "-W", "ignore", str(BENCH / f"{name}.py")],
@@ -48,10 +63,11 @@ def main() -> None:
             text=True,
         )
         print(done.stdout, flush=True)
-        parts.append(f"## bench/{name}.py\n\n```\n{done.stdout.strip()}\n```")
+        sections[name] = f"## bench/{name}.py\n\n```\n{done.stdout.strip()}\n```"
         if done.returncode:
             failed = True
-            parts.append(f"It ended with exit code {done.returncode}.")
+            sections[name] += f"\n\nIt ended with exit code {done.returncode}."
+    parts += [sections[name] for name in SCRIPTS if name in sections]
     TARGET.write_text("\n\n".join(parts) + "\n")
     sys.exit(failed)
 
