@@ -4,7 +4,7 @@ One `spinney share` with a modest upload rate and eight `spinney get`, each a pr
 own on this machine's loopback; all copies are read back and compared.  First by multicast beside
 the swarm (loopback, TTL 0: nothing reaches the network), then by the swarm alone.
 
-    python demo/demo.py [--size 48] [--getters 8] [--up 8M] [--plain] [--keep]
+    python demo/demo.py [--size 64] [--getters 8] [--up 12M] [--plain] [--keep]
 """
 
 from __future__ import annotations
@@ -140,9 +140,9 @@ def parse_rate(text: str) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=48, metavar="MIB", help="of the file")
+    parser.add_argument("--size", type=int, default=64, metavar="MIB", help="of the file")
     parser.add_argument("--getters", type=int, default=8)
-    parser.add_argument("--up", default="8M", help="what each machine may send, bytes a second")
+    parser.add_argument("--up", default="12M", help="what each machine may send, bytes a second")
     parser.add_argument("--plain", action="store_true", help="lines instead of the live view")
     parser.add_argument("--keep", action="store_true", help="leave the files in their folder")
     options = parser.parse_args()
