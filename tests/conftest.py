@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator
 
@@ -10,6 +11,9 @@ import pytest
 from needs import CI, require_module, require_program, require_root
 
 __all__ = ["require_module", "require_program", "require_root"]
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""Hundreds of tests start a process of their own: none should compile everything anew."""
 
 MAY_SKIP = "not on this system: "
 """A skip whose reason begins so is a matter of the platform and passes under CI too."""
