@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from needs import CI, require_module, require_program, require_root
+from scheduling import long_and_mixed_first, scheduler
 
 __all__ = ["require_module", "require_program", "require_root"]
 
@@ -21,6 +22,15 @@ MAY_SKIP = "not on this system: "
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=None, help="the seed of the fixture `seed`")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    long_and_mixed_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    return scheduler(config, log)
 
 
 @pytest.fixture
