@@ -13,7 +13,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-JOBS ?= auto
+# One more than there are processors: many tests wait for a link or a switch most of their time.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)
 BENCH ?= *
 TESTS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
