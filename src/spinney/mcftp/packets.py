@@ -12,10 +12,12 @@ dropped unread.  The signature covers everything before it.  Any bytes parse, or
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
 from typing import Protocol
 
+from spinney.coding.blocks import SYMBOL_BYTES
 from spinney.errors import WireError
 from spinney.net.host import Buffer
 from spinney.wire.bencode import Limits, decode, encode
@@ -140,6 +142,13 @@ def prefix_of(kind: int, stream: int, tag: bytes) -> bytes:
     """The first 8 bytes of every datagram of a stream."""
     assert len(tag) == TAG_BYTES
     return bytes((kind, stream)) + tag
+
+
+@lru_cache(maxsize=128)
+def headers_of(count: int) -> Struct:
+    """The headers of so many datagrams of full size, side by side: for each one its prefix as a
+    number, block and symbol."""
+    return Struct(">" + f"QLL{SYMBOL_BYTES}x" * count)
 
 
 # -- packed rows ----------------------------------------------------------------------------

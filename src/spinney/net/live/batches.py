@@ -124,28 +124,34 @@ class Batches:
     def runs(self, lengths: list[int]) -> Iterator[tuple[memoryview, int, Address]]:
         """(bytes, segment or 0, who) of what came, in order; equal datagrams of one sender as
         one.  A view is valid until the next call of `receive`."""
-        slot, names = self._slot_bytes, self._name_view
-        at, count = 0, len(lengths)
+        slot, view, at, count = self._slot_bytes, self._slot_view, 0, len(lengths)
+        names = bytes(self._name_view[: count * NAME_BYTES])
         merged = any(self._words[_CONTROL_WORD : count * _WORDS : _WORDS].tolist())
+        # All came from one sender, each by itself: the usual case.
+        alike = not merged and names == names[:NAME_BYTES] * count
         while at < count:
-            length = lengths[at]
-            name = bytes(names[at * NAME_BYTES : (at + 1) * NAME_BYTES])
-            end = at + 1
+            length, end = lengths[at], at + 1
+            name = names[at * NAME_BYTES : end * NAME_BYTES]
+            segment = self._segment(at) if merged else 0
             if length > slot:
-                yield self._long(at, length), self._segment(at) if merged else 0, self._who(name)
-            else:
-                start = at * slot
-                if length == slot and not (merged and self._segment(at)):
-                    while (
-                        end < count
-                        and lengths[end] == slot
-                        and names[end * NAME_BYTES : (end + 1) * NAME_BYTES] == name
-                        and not (merged and self._segment(end))
-                    ):
-                        end += 1
-                segment = slot if end - at > 1 else self._segment(at) if merged else 0
-                whole = start + (end - at - 1) * slot + length
-                yield self._slot_view[start:whole], segment, self._who(name)
+                yield self._long(at, length), segment, self._who(name)
+                at = end
+                continue
+            if length == slot and not segment:
+                while (
+                    end < count
+                    and lengths[end] == slot
+                    and (
+                        alike
+                        or (
+                            names[end * NAME_BYTES : (end + 1) * NAME_BYTES] == name
+                            and not (merged and self._segment(end))
+                        )
+                    )
+                ):
+                    end += 1
+            whole = (end - 1) * slot + length
+            yield view[at * slot : whole], slot if end - at > 1 else segment, self._who(name)
             at = end
         usual = lengths[count // 2] if count else slot
         if count > 2 and usual != slot and LEAST_SLOT_BYTES <= usual <= FIRST_SLOT_BYTES:
