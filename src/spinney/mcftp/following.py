@@ -177,7 +177,6 @@ class Following(GroupReceiver):
                 if origin:
                     buffer.note_origin(symbol, origin)
             else:
-                buffer.missing, fresh = buffer.missing - fresh, 0
                 self._take_other(buffer, symbol, data[start : start + SYMBOL_BYTES])
             start += FULL_BYTES
         buffer.missing -= fresh

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from spinney.coding.blocks import SYMBOL_BYTES
 from spinney.errors import WireError
@@ -64,10 +64,9 @@ class Keys(Protocol):
         """Is this key that peer's, and the signature right?"""
 
 
-@dataclass(frozen=True, slots=True)
-class BlockState:
+class BlockState(NamedTuple):
     """How far a sender is with a block: whole passes of its source symbols, repair symbols sent,
-    and repair symbols planned (never less)."""
+    and repair symbols planned (never less).  A tuple, for a mark has up to forty."""
 
     block: int
     passes: int
@@ -98,8 +97,7 @@ class Mark:
     told: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Lack:
+class Lack(NamedTuple):
     """How many symbols a receiver lacks of a block, never which: after so many passes and repair
     symbols have gone by."""
 
