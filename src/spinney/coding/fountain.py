@@ -22,10 +22,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from hashlib import blake2b, shake_128
 from itertools import accumulate, compress
-from operator import xor
+from operator import or_, xor
 from struct import Struct
 
 from spinney.coding.code import source_symbols
@@ -136,12 +136,13 @@ class Fountain:
         sums = solve(_marks(count, missing, rows), wanted)
         if len(sums) < wanted:
             return wanted - len(sums)  # found out before a symbol was touched
+        values = [0] * len(rows)
+        used = reduce(or_, sums)  # what is too much is left out: each row cuts every order
+        chosen = [at for at in range(len(rows)) if used >> at & 1]
         with memoryview(block) as view:
-            totals = _totals(view, symbol_bytes, missing, rows)
-            values = [
-                total ^ int.from_bytes(repairs[number], "little")
-                for total, number in zip(totals, usable, strict=True)
-            ]
+            totals = _totals(view, symbol_bytes, missing, [rows[at] for at in chosen])
+            for at, total in zip(chosen, totals, strict=True):
+                values[at] = total ^ int.from_bytes(repairs[usable[at]], "little")
             for symbol, value in zip(missing, add_up(sums, values), strict=True):
                 start = symbol * symbol_bytes
                 length = min(symbol_bytes, len(view) - start)
