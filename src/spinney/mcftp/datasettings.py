@@ -17,7 +17,7 @@ class DataSettings:
     `repair_share`: of the datagrams, at most so many are repair while blocks are still to be
     sent for the first time.  `hopeless_share`: who asks for more than this share of what was
     sent is served last, and told so.  `spare_symbols`: added to each answer: a code over GF(2)
-    needs 1.6 symbols beyond the lost ones, and an attempt in vain costs two milliseconds.
+    needs 1.6 symbols beyond the lost ones, and asking for more takes another round trip.
     `whole_share`: who lacks so much of a block gets its source symbols again, which need no
     decoding.
 

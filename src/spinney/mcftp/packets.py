@@ -12,10 +12,12 @@ dropped unread.  The signature covers everything before it.  Any bytes parse, or
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from spinney.coding.blocks import SYMBOL_BYTES
 from spinney.errors import WireError
 from spinney.net.host import Buffer
 from spinney.wire.bencode import Limits, decode, encode
@@ -62,10 +64,9 @@ class Keys(Protocol):
         """Is this key that peer's, and the signature right?"""
 
 
-@dataclass(frozen=True, slots=True)
-class BlockState:
+class BlockState(NamedTuple):
     """How far a sender is with a block: whole passes of its source symbols, repair symbols sent,
-    and repair symbols planned (never less)."""
+    and repair symbols planned (never less).  A tuple, for a mark has up to forty."""
 
     block: int
     passes: int
@@ -96,8 +97,7 @@ class Mark:
     told: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Lack:
+class Lack(NamedTuple):
     """How many symbols a receiver lacks of a block, never which: after so many passes and repair
     symbols have gone by."""
 
@@ -140,6 +140,13 @@ def prefix_of(kind: int, stream: int, tag: bytes) -> bytes:
     """The first 8 bytes of every datagram of a stream."""
     assert len(tag) == TAG_BYTES
     return bytes((kind, stream)) + tag
+
+
+@lru_cache(maxsize=128)
+def headers_of(count: int) -> Struct:
+    """The headers of so many datagrams of full size, side by side: for each one its prefix as a
+    number, block and symbol."""
+    return Struct(">" + f"QLL{SYMBOL_BYTES}x" * count)
 
 
 # -- packed rows ----------------------------------------------------------------------------
