@@ -91,7 +91,9 @@ class SwarmMoving(Moving[R]):
             availability=round(transfer.availability(), 3) if transfer is not None else None,
             seconds_left=round(wanted_left / down, 1) if wanted_left and down > 0 else None,
             state=self._state,
-            group=group_state(view, self._wait_for) if view is not None else None,
+            group=group_state(view, self._wait_for, self.complete_peers)
+            if view is not None
+            else None,
             receivers=receivers_of(view, descriptor) if view is not None and descriptor else None,
         )
 

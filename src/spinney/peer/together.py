@@ -195,13 +195,17 @@ class Together:
 
     def finished(self, peer_ids: list[bytes]) -> int:
         """How many receivers have everything, each once, with those that the swarm has counted
-        (by their peer ids there)."""
+        (by their peer ids there); or as many as the leader says, if another leads by now."""
         node = self.node
         if node is None:
             return len(peer_ids)
         mine = list(node.finished)
         seen = {node.neighbours.swarm_id_of(peer) for peer in mine}
-        return len(mine) + sum(1 for peer_id in peer_ids if short_id(peer_id) not in seen)
+        ours = len(mine) + sum(1 for peer_id in peer_ids if short_id(peer_id) not in seen)
+        if node.leading is not None:
+            return max(ours, node.leading.leader.members.complete())
+        said = node.last_keep_alive
+        return ours if said is None else max(ours, said.complete)
 
     @property
     def is_deaf(self) -> bool:
