@@ -119,6 +119,22 @@ def test_a_querier_that_starts_late_a_receiver_that_dies_and_one_that_comes_late
         assert room.sent(0) <= 1.30 * room.size
 
 
+@pytest.mark.night
+def test_eight_of_eight_through_a_querier_that_starts_late(tmp_path: Path) -> None:
+    """As the table has it: one image to eight machines, cut off in the middle."""
+    with Lan(9, rate_mbit=200, snooping="trap") as lan:
+        room = Room(lan, tmp_path, 32 * MIB, 1_900_000)
+        room.share(0, "--wait-for", "8")
+        for host in range(1, 9):
+            room.get(host)
+        started = float(room.until(0, "started")["time"])
+        room.wait(lambda: all(room.have(host) > room.size // 2 for host in range(1, 9)), 60.0)
+        ends = [room.done_at(host) - started for host in range(1, 9)]
+        print("seconds:", [round(end, 1) for end in ends])
+        assert max(ends) < 1.3 * room.size / room.rate + 3.0
+        assert room.sent(0) <= 1.30 * room.size
+
+
 def test_the_leader_dies_and_another_sharer_goes_on(tmp_path: Path) -> None:
     with Lan(5, rate_mbit=200, loss=0.01) as lan:
         room = Room(lan, tmp_path, 12 * MIB, 4_000_000)
