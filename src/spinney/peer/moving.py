@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -166,8 +167,13 @@ class SwarmMoving(Moving[R]):
         return self._together
 
     async def _begin_multicast(
-        self, transfer: Transfer, settings: GroupSettings, publisher: bytes | None = None
+        self,
+        transfer: Transfer,
+        settings: GroupSettings,
+        publisher: bytes | None = None,
+        hubs: Sequence[Address] = (),
     ) -> None:
+        """`hubs`: machines to go to if no multicast comes here."""
         if self._together is None:
             return
         assert self._plan is not None
@@ -184,6 +190,8 @@ class SwarmMoving(Moving[R]):
             settings,
             self._group_event,
             self._published.publishing,
+            await self._peer.fan_out(),
+            hubs if self._plan.only else (),
         )
 
     def _group_event(self, event: McftpEvent) -> None:
