@@ -369,3 +369,37 @@ def test_a_short_request_gets_nothing() -> None:
     for size in range(HEADER_BYTES, JOIN_BYTES):
         with pytest.raises(WireError):
             decode(data[:size])
+
+
+def test_a_group_that_nobody_asked_for_is_opened_at_a_knock_of_this_network_only() -> None:
+    """Security: who is far away is not served by datagrams, whatever it knows."""
+    world = World(1)
+    lan = world.lan("lan", link=Link(latency=Constant(0.001)))
+    home, near, far = (world.host(name, on=lan) for name in ("home", "near", "far"))
+
+    async def check() -> None:
+        knocks: list[float] = []
+        hub = FanoutGroups(home, (home.address, 6_781), allowed=lambda host: host != far.address)
+        await hub.open()
+        hub.expect(TOKEN, lambda: knocks.append(home.time()))
+        address = address_text(hub.local_address, TOKEN)
+        for host, comes in ((far, False), (near, True)):
+            program = FanoutGroups(host, (host.address, 6_781))
+            await program.open()
+            joining = asyncio.ensure_future(program.join(address, Member()))
+            await asyncio.sleep(1.5)
+            assert bool(knocks) == comes
+            if comes:
+                await hub.join(address, Member())  # as whoever was knocked for does
+                group = await joining
+                assert hub.copies(address) == 1
+                assert group.hub == hub.local_address
+            else:
+                with pytest.raises(NetworkError):
+                    await joining
+            program.close()
+        with pytest.raises(NetworkError):
+            await hub.join(address_text((far.address, 6_781), bytes(8)), Member())
+        hub.close()
+
+    world.run(check())

@@ -54,10 +54,10 @@ class Room:
         self._start(host, "share", str(self.file), "--torrent-out", out, "--rate", rate, *words)
         self.until(host, "ready")
 
-    def get(self, host: int) -> None:
+    def get(self, host: int, link: str | None = None) -> None:
         folder = self.folder / f"got{host}"
         folder.mkdir()
-        self._start(host, "get", str(self.torrent), "-o", str(folder))
+        self._start(host, "get", link or str(self.torrent), "-o", str(folder))
 
     def kill(self, host: int) -> None:
         os.kill(self.running[host].pid, signal.SIGKILL)
@@ -120,6 +120,22 @@ def test_a_querier_that_starts_late_a_receiver_that_dies_and_one_that_comes_late
         assert room.sent(0) <= 1.30 * room.size
 
 
+@pytest.mark.night
+def test_eight_of_eight_through_a_querier_that_starts_late(tmp_path: Path) -> None:
+    """As the table has it: one image to eight machines, cut off in the middle."""
+    with Lan(9, rate_mbit=200, snooping="trap") as lan:
+        room = Room(lan, tmp_path, 32 * MIB, 1_900_000)
+        room.share(0, "--wait-for", "8")
+        for host in range(1, 9):
+            room.get(host)
+        started = float(room.until(0, "started")["time"])
+        room.wait(lambda: all(room.have(host) > room.size // 2 for host in range(1, 9)), 60.0)
+        ends = [room.done_at(host) - started for host in range(1, 9)]
+        print("seconds:", [round(end, 1) for end in ends])
+        assert max(ends) < 1.3 * room.size / room.rate + 3.0
+        assert room.sent(0) <= 1.30 * room.size
+
+
 def test_the_leader_dies_and_another_sharer_goes_on(tmp_path: Path) -> None:
     with Lan(5, rate_mbit=200, loss=0.01) as lan:
         room = Room(lan, tmp_path, 12 * MIB, 4_000_000)
@@ -150,3 +166,24 @@ def test_a_slow_receiver_holds_nobody_up(tmp_path: Path) -> None:
         print(f"fast {fast}, slow {slow:.1f}")
         assert slow < 1.5 * 1.05 * room.size / 2_500_000 + 3.0
         assert max(fast) < 0.6 * slow
+
+
+def test_one_whom_a_filter_keeps_from_multicast_is_sent_to(tmp_path: Path) -> None:
+    """From the start at one machine, in the middle at another: all have it, each with one line."""
+    with Lan(4, rate_mbit=200) as lan:
+        room = Room(lan, tmp_path, 12 * MIB, 1_500_000)
+        room.share(0, "--until-complete", "3")
+        link = room.until(0, "ready")["link"]
+        lan.no_multicast(3)
+        for host in (1, 2, 3):
+            room.get(host, link)
+        room.wait(lambda: room.have(2) > 2 * MIB)
+        lan.no_multicast(2)
+        for host in (1, 2, 3):
+            room.done_at(host)
+        room.wait(lambda: room.running[0].poll() == 0)
+        for host, least in ((1, 0), (2, 1), (3, 1)):
+            rows = [row for row in room.events(host) if row["event"] == "warning"]
+            lines = [row["message"] for row in rows if "sends to this machine" in row["message"]]
+            assert len(lines) == least, rows
+        assert room.sent(0) <= 3.3 * room.size

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from spinney.errors import WireError
 from spinney.mcftp import codec, neighbours
 from spinney.mcftp import messages as m
+from spinney.mcftp.neighbours import Neighbours
 from spinney.mcftp.stream import Stream
 from spinney.trust.envelope import DATAGRAM_BYTES_MAX, file_tag, make, parse
 from spinney.trust.keys import Keys
@@ -169,3 +170,25 @@ def test_any_bytes_are_a_status_or_raise(data: bytes) -> None:
     except WireError:
         return
     assert codec.encode_status(status) == data
+
+
+def test_a_glance_believes_who_signed_and_costs_nothing_more_for_those_it_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a crowd every member sees every report of all the others."""
+    known, file, keys = Neighbours(), file_tag(b"an infohash"), Keys(bytes(32))
+    said = [
+        make(keys, file, number, {neighbours.KEY: stated, b"t": b"status", b"x": b"sealed"})
+        for number, stated in enumerate((b"number 1", b"number 2", b"number 1"))
+    ]
+    forged = said[1].replace(b"number 2", b"a victim")
+    known.glance(forged, file)
+    known.glance(said[0], file_tag(b"another"))
+    assert not len(known)
+    for each in said:
+        known.glance(each, file)
+    assert known.swarm_id_of(keys.peer) == b"number 1"
+    assert b"number 2" not in known
+    monkeypatch.delattr(neighbours, "parse")
+    known.glance(said[2], file)
+    assert len(known) == 1

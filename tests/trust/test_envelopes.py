@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spinney.errors import WireError
 from spinney.trust import envelope
-from spinney.trust.envelope import Replays, file_tag, make, parse
+from spinney.trust.envelope import Replays, file_tag, make, outline, parse
 from spinney.trust.keys import Keys, peer_id_of, verify
 from spinney.trust.seal import OVERHEAD_BYTES, SealingKeys, seal
 from spinney.wire import bencode
@@ -152,3 +152,14 @@ def test_strangers_cannot_fill_the_memory() -> None:
     for number in range(1_000):
         seen.is_new(b"%d" % number, 0)
     assert len(seen._seen) == 10
+
+
+@given(st.binary(max_size=200))
+def test_the_outline_of_any_bytes_is_that_of_the_envelope_or_none(data: bytes) -> None:
+    made = make(KEYS, FILE, 7, {b"t": data})
+    seen = outline(made)
+    assert seen is not None
+    assert seen[:2] == (FILE, KEYS.public)
+    assert made.endswith(seen[2])
+    outline(data)
+    assert outline(b"d1:g8:" + made[6:]) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from spinney.cli.options import SECONDS, SIZE, finding, multicasting, networking
 @finding
 @networking
 @multicasting
+@click.option("--name", help="What standard input is called (PATH is -) [stdin].")
 @click.option("--torrent", metavar="FILE", help="Serve PATH under this .torrent (checked first).")
 @click.option("--torrent-out", metavar="FILE", help="Write the .torrent here [NAME.torrent].")
 @click.option(
@@ -49,7 +51,8 @@ from spinney.cli.options import SECONDS, SIZE, finding, multicasting, networking
 @click.option("--wait-at-most", type=SECONDS, help="... or after so long [no limit].")
 @talking
 def command(path: str, **options: Any) -> int:
-    """Share the file or folder PATH, and print the link that fetches it."""
+    """Share the file, folder or block device PATH (- for standard input), and print the link
+    that fetches it."""
     return share_path(path, options)
 
 
@@ -59,6 +62,8 @@ def share_path(path: str, options: dict[str, Any]) -> int:
     from spinney.cli.wishes import settings, transfer_options
     from spinney.errors import UsageError
 
+    if options["name"] is not None and path != "-":
+        raise UsageError("--name is for standard input: spinney share - --name NAME")
     if options["wait_for"] is None and options["wait_at_most"] is not None:
         raise UsageError("--wait-at-most needs --wait-for N: nothing is waited for otherwise")
     if options["wait_for"] is not None and options["no_multicast"]:
@@ -73,9 +78,15 @@ def share_path(path: str, options: dict[str, Any]) -> int:
         from spinney.cli.keypress import at_a_line
         from spinney.peer import Peer
 
-        async with Peer.live(settings(options)) as peer:
+        async with AsyncExitStack() as stack:
+            here = path
+            if path == "-":
+                from spinney.cli.spooling import spooled
+
+                here = await stack.enter_async_context(spooled(options["name"]))
+            peer = await stack.enter_async_context(Peer.live(settings(options)))
             sharing = await peer.share(
-                path,
+                here,
                 torrent=options["torrent"],
                 torrent_out=options["torrent_out"],
                 format=options["format_"],

@@ -76,6 +76,11 @@ class FanGroup:
         return self._member.hub if self._member is not None else self.local_address
 
     @property
+    def listeners(self) -> int:
+        """To how many addresses our words go."""
+        return len(self._hub.listeners) if self._hub is not None else 1
+
+    @property
     def is_hub(self) -> bool:
         return self._hub is not None
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Callable
 
 from spinney.errors import NetworkError, WireError
 from spinney.groups.fan_group import FanGroup
@@ -41,6 +42,7 @@ class FanoutGroups(DatagramReceiver):
     """See `Groups`; `open` first, `close` last.
 
     `local`: where we are reached, so no wildcard.  `members_max`: of each group that we lead.
+    `allowed`: with whom we speak at all, by their addresses.
     """
 
     scheme = b"fan"
@@ -52,8 +54,11 @@ class FanoutGroups(DatagramReceiver):
         *,
         members_max: int = MEMBERS_MAX,
         receive_buffer_bytes: int = 4 << 20,
+        allowed: Callable[[str], bool] = lambda host: True,
     ) -> None:
         self.host = host
+        self._allowed = allowed
+        self._expected: dict[bytes, Callable[[], None]] = {}
         self.members_max = members_max
         self.secret = host.entropy(16)
         self._local = local
@@ -99,6 +104,8 @@ class FanoutGroups(DatagramReceiver):
         hub, token = found
         if token in self._groups:
             raise NetworkError("this fan-out is joined already")
+        if not self._allowed(hub[0]):
+            raise NetworkError(f"{hub[0]} is not of this network")
         if (":" in hub[0]) != (":" in self.local_address[0]):
             raise NetworkError(f"{hub[0]} is of the other address family")
         group = FanGroup(self, hub, token, receiver, send_only=send_only)
@@ -113,6 +120,20 @@ class FanoutGroups(DatagramReceiver):
             group.close()
             raise
         return group
+
+    def expect(self, token: bytes, knocked: Callable[[], None] | None) -> None:
+        """Calls `knocked` (soon, perhaps often) while somebody asks for a group of ours that is
+        not there yet: one that nobody needs costs nothing.  None: no more."""
+        if knocked is None:
+            self._expected.pop(token, None)
+        else:
+            self._expected[token] = knocked
+
+    def copies(self, address: bytes) -> int:
+        """To how many addresses each payload of ours goes in this group."""
+        found = parsed(address)
+        group = self._groups.get(found[1]) if found is not None else None
+        return max(1, group.listeners) if group is not None else 1
 
     def left(self, token: bytes) -> None:
         """A membership was closed."""
@@ -130,12 +151,15 @@ class FanoutGroups(DatagramReceiver):
     def datagrams_received(self, batch: list[Datagram]) -> None:
         said: dict[bytes, list[tuple[bytes, Address]]] = {}
         for data, remote, _ in batch:
-            if len(data) < HEADER_BYTES or data[0] != MAGIC:
+            if len(data) < HEADER_BYTES or data[0] != MAGIC or not self._allowed(remote[0]):
                 continue
             token = data[2:_END]
             group = self._groups.get(token)
             if group is None:
-                continue  # and not a word: nobody learns which tokens there are
+                # And not a word: nobody learns which tokens there are.
+                if token in self._expected:
+                    self._expected[token]()
+                continue
             if data[1] == DATA:
                 said.setdefault(token, []).append((data, remote))
                 continue
@@ -155,7 +179,8 @@ class FanoutGroups(DatagramReceiver):
         alike = all(
             data[at : at + HEADER_BYTES] == head for at in range(0, len(data), segment_bytes)
         )
-        if group is not None and alike and head[0] == MAGIC and head[1] == DATA:
+        fits = group is not None and self._allowed(remote[0])
+        if group is not None and fits and alike and head[0] == MAGIC and head[1] == DATA:
             group.data_burst(data, segment_bytes, remote)
         else:
             super().burst_received(data, segment_bytes, remote, interface)

@@ -204,6 +204,11 @@ class Flows:
         }  # fmt: skip
         if not wanted and self.receiving is None:
             return
+        if self.transfer.complete and self.receiving is not None:
+            receiving, self.receiving = self.receiving, None  # its buffers go
+            self.followed.clear()
+            await receiving.close()
+            return
         if self.receiving is None:
             self.receiving = Receiving(
                 self.host,

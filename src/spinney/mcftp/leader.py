@@ -108,6 +108,8 @@ class Leader:
         self.asked_at = float("-inf")
         self.window_ends = float("-inf")
         self.ask_now = True
+        self.elsewhere = 0
+        """Receivers that another group of this file serves: `wait_for` waits for them, too."""
         self._next_number = next_number
         self._sender_numbers: dict[bytes, int] = dict(sender_numbers or {})
         self._first_receiver_at: float | None = None
@@ -202,7 +204,7 @@ class Leader:
         if now - self.begun_at >= self.settings.wait_at_most_s:
             return True
         if self.settings.wait_for:
-            return self.members.joined() >= self.settings.wait_for
+            return self.members.joined() + self.elsewhere >= self.settings.wait_for
         return first is not None and now - first >= GATHER_S
 
     # -- status -------------------------------------------------------------------------

@@ -60,8 +60,10 @@ class Members:
         self.finished: dict[bytes, None] = {}
         """Receivers that were seen to have everything, those that have left too."""
         self.finished_before = 0
-        """How many of them the leader before us had counted: we saw some of those leave, and
-        never hear of the others."""
+        """How many the leader before us had counted: some of those have left, and we never hear of
+        them."""
+        self._turned: dict[bytes, None] = {}
+        """Receivers that we saw lack something, then have everything: not counted before us."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -91,6 +93,10 @@ class Members:
         else:
             mask, held = bits_from(status)
             member.held = (member.held & ~mask | held) & self.all
+        known = member.reported_at > float("-inf")
+        turns = status.complete and known and not member.complete and status.receives
+        if turns and len(self._turned) < self.most:
+            self._turned[peer] = None
         member.complete = status.complete
         member.have_blocks = min(status.have_blocks, self.blocks)
         member.up_bytes_per_s = status.up_bytes_per_s
@@ -126,8 +132,11 @@ class Members:
         return sum(1 for member in self._rows.values() if member.receives)
 
     def complete(self) -> int:
-        """Receivers that have got everything, each once, also those that have left."""
-        return max(len(self.finished), self.finished_before)
+        """Receivers that have got everything, each once, also those that have left.
+
+        After a succession it may be too few, never too many: who was whole when we first heard of
+        it may have been counted by the leader before us."""
+        return max(len(self.finished), self.finished_before + len(self._turned))
 
     def lacked(self) -> int:
         """Blocks that some receiver lacks."""

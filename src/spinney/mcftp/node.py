@@ -109,7 +109,10 @@ class McftpNode(GroupReceiver):
         rate: Callable[[Stream], Rate] | None = None,
         on_event: Listener | None = None,
         publishing: Publishing | None = None,
+        seed: bytes | None = None,
     ) -> None:
+        """`seed`: of the keys, for one who is in two groups of a file and one peer in both."""
+        self._seed = seed
         self.host = host
         self.transfer = transfer
         self.groups = groups
@@ -165,6 +168,7 @@ class McftpNode(GroupReceiver):
             swarm_id=self.settings.swarm_id,
             warn=lambda line: self.tell(McftpEvent("warning", line)),
             wake=self.wake,
+            seed=self._seed,
         )
         votes = await self.speaking.restore()
         self.keys = self.speaking.keys

@@ -32,6 +32,7 @@ class Speaking:
         swarm_id: bytes,
         warn: Callable[[str], None],
         wake: Callable[[], None],
+        seed: bytes | None = None,
     ) -> None:
         self.group: Group | None = None
         self.keys: Keys
@@ -41,6 +42,7 @@ class Speaking:
         self._warn = warn
         self._wake = wake
         self._swarm_id = swarm_id
+        self._seed = seed
         self._lives = 1
         self._sequence = 0
         self._waiting: deque[Message] = deque()
@@ -50,7 +52,7 @@ class Speaking:
         found = None
         if self._path is not None:
             found = await self._host.work(ballots.load, self._host.storage, self._path)
-        record = found or ballots.Record(self._host.entropy(32), 0, [])
+        record = found or ballots.Record(self._seed or self._host.entropy(32), 0, [])
         self.keys = Keys(record.seed)
         # What a peer says after a restart counts as later than all that it said before.
         self._lives = record.lives + 1

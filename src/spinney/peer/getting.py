@@ -193,6 +193,7 @@ class Getting(SwarmMoving[Done]):
                 ),
                 # A torrent names its own publisher: that proves nothing.
                 None if self._opened.descriptor else self._opened.magnet.publisher,
+                hubs=(*self._given, *self._opened.peers),
             )
         if self._plan.only:
             if self._swarm is not None:  # it has brought the description
@@ -266,6 +267,8 @@ class Getting(SwarmMoving[Done]):
             return
         message = self._what_was_tried()
         if verdict == "warn":
+            if self._together is not None and self._together.goes_aside:
+                return  # which was told
             self._warn("no-peers", f"{message}; still trying")
         else:
             self._fail(NoPeersError(f"{message}; gave up as asked"))

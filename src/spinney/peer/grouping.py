@@ -14,7 +14,10 @@ ID_DIGITS = 8
 """Of a peer's id: enough to tell those of one group apart."""
 
 
-def group_state(view: View, wait_for: int) -> GroupState:
+def group_state(view: View, wait_for: int, complete: int) -> GroupState:
+    """`complete`: who has everything by the group or the swarm.  One count for the eye and for
+    `--until-complete`: a receiver that was done told the swarm a moment before the group, and the
+    sharer ended with a last row that knew of one less."""
     return GroupState(
         address=view.group,
         leader=view.leader[:ID_DIGITS],
@@ -34,7 +37,7 @@ def group_state(view: View, wait_for: int) -> GroupState:
             for each in view.streams
         ),
         joined=view.joined if view.leading else None,
-        complete=view.complete if view.leading else None,
+        complete=max(view.complete, complete) if view.leading else None,
         wait_for=wait_for if view.leading and wait_for else None,
     )
 

@@ -58,7 +58,7 @@ async def describe_for_sharing(
     Raises `NotFoundError`, `StorageError`, `UsageError`, `DescriptorError`.
     """
     if path == "-":
-        raise UsageError("share needs a file or folder: standard input cannot be shared yet")
+        raise UsageError("share needs a file or folder: only the command shares standard input")
     info = await host.work(lambda: host.storage.info(path, follow=True))
     if info is None and "://" in path:
         raise UsageError(f"share needs a file or folder: {path} cannot be shared yet")

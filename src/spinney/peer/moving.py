@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -98,7 +99,9 @@ class SwarmMoving(Moving[R]):
             availability=round(transfer.availability(), 3) if transfer is not None else None,
             seconds_left=round(wanted_left / down, 1) if wanted_left and down > 0 else None,
             state=self._state,
-            group=group_state(view, self._wait_for) if view is not None else None,
+            group=group_state(view, self._wait_for, self.complete_peers)
+            if view is not None
+            else None,
             receivers=receivers_of(view, descriptor) if view is not None and descriptor else None,
         )
 
@@ -171,8 +174,13 @@ class SwarmMoving(Moving[R]):
         return self._together
 
     async def _begin_multicast(
-        self, transfer: Transfer, settings: GroupSettings, publisher: bytes | None = None
+        self,
+        transfer: Transfer,
+        settings: GroupSettings,
+        publisher: bytes | None = None,
+        hubs: Sequence[Address] = (),
     ) -> None:
+        """`hubs`: machines to go to if no multicast comes here."""
         if self._together is None:
             return
         assert self._plan is not None
@@ -189,6 +197,8 @@ class SwarmMoving(Moving[R]):
             settings,
             self._group_event,
             self._published.publishing,
+            await self._peer.fan_out(),
+            hubs if self._plan.only else (),
         )
 
     def _group_event(self, event: McftpEvent) -> None:

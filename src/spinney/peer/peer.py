@@ -25,7 +25,7 @@ from spinney.content.pipe import Write
 from spinney.content.transfer import Transfer
 from spinney.errors import NetworkError, PortTakenError, UsageError
 from spinney.events import Done, Listener
-from spinney.net.address import format_address
+from spinney.net.address import format_address, is_local
 from spinney.net.bound import BoundHost
 from spinney.net.host import Host
 from spinney.net.limits import Bucket, Limit
@@ -39,6 +39,7 @@ from spinney.peer.sharing import Sharing
 from spinney.peer.sources import require_urls, resolve_peers, tiers_of
 
 if TYPE_CHECKING:
+    from spinney.groups.fanout import FanoutGroups
     from spinney.peer.multicasting import Multicast
 
 Path = str | PathLike[str]
@@ -63,6 +64,7 @@ class Peer:
         self._down = Bucket(settings.down_bytes_per_s)
         self._lan: LanDiscovery | None = None
         self._multicast: dict[bool | None, Multicast | NetworkError] = {}
+        self._fan_out: FanoutGroups | None = None
         self._listening: tuple[str, ...] = ()
         self._running: list[SwarmMoving[Any]] = []
         self._close_host: Callable[[], None] | None = None
@@ -129,6 +131,9 @@ class Peer:
             if not isinstance(multicast, NetworkError):
                 await multicast.close()
         self._multicast.clear()
+        if self._fan_out is not None:
+            self._fan_out.close()
+            self._fan_out = None
         if self._node is not None:
             await self._node.close()
             self._node = None
@@ -283,6 +288,20 @@ class Peer:
         if isinstance(found, NetworkError):
             raise found
         return found
+
+    async def fan_out(self) -> FanoutGroups | None:
+        """The UDP port, of the number that links name, where those come whom multicast does not
+        reach: machines of this network only.  None where it cannot be opened."""
+        from spinney.groups.fanout import FanoutGroups
+
+        if self._fan_out is None:
+            groups = FanoutGroups(self.host, (self.addresses()[0], self.port), allowed=is_local)
+            try:
+                await groups.open()
+            except NetworkError:
+                return None  # another program has it
+            self._fan_out = groups
+        return self._fan_out
 
     async def _lan_discovery(self) -> LanDiscovery | None:
         if self._lan is None:

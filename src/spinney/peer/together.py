@@ -8,7 +8,7 @@ they swarm in signed messages.  When the streams stop (their leases are given ba
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,10 +26,12 @@ from spinney.mcftp.rate import FixedRate, FoundRate, Rate
 from spinney.mcftp.settings import Settings
 from spinney.mcftp.stream import Stream
 from spinney.mcftp.view import McftpEvent, View
-from spinney.net.host import Host
+from spinney.net.host import Address, Host
 from spinney.net.limits import Limit
+from spinney.peer.aside import Aside
 
 if TYPE_CHECKING:
+    from spinney.groups.fanout import FanoutGroups
     from spinney.peer.multicasting import Multicast, Plan
 
 PROGRAM = PEER_ID_PREFIX[:3]
@@ -100,6 +102,7 @@ class Together:
         self._enough_at = float("-inf")
         """When the streams last brought what they ought to."""
         self._carried: tuple[tuple[Stream, ...], Bitfield] | None = None
+        self.aside: Aside | None = None
         self._task: asyncio.Task[None] | None = None
         self._on_event: Callable[[McftpEvent], None] | None = None
 
@@ -113,6 +116,8 @@ class Together:
         settings: Settings,
         on_event: Callable[[McftpEvent], None],
         publishing: Publishing | None = None,
+        door: FanoutGroups | None = None,
+        hubs: Sequence[Address] = (),
     ) -> None:
         """Joins, or goes on looking for the group; raises nothing that a network can cause."""
         self._transfer = transfer
@@ -146,6 +151,10 @@ class Together:
         self._closed = None if transfer.complete else self._everything()
         self._some_open = transfer.complete
         await self.node.start()
+        if door is not None:
+            self.aside = Aside(
+                self._host, transfer, self.node, door, hubs, self._rate_of, self._heard
+            )
         self._task = asyncio.get_running_loop().create_task(self._look_forever(), name="together")
 
     def _heard(self, event: McftpEvent) -> None:
@@ -170,6 +179,8 @@ class Together:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self.aside is not None:
+            await self.aside.close()
         if self.node is not None:
             await self.node.close()
         self._open_all()
@@ -182,7 +193,20 @@ class Together:
     # -- what is seen
 
     def view(self) -> View | None:
-        return self.node.view() if self.node is not None else None
+        view = self.node.view() if self.node is not None else None
+        other = self.aside.node if self.aside is not None else None
+        if view is None or other is None:
+            return view
+        more = other.view()
+        if self.aside is not None and self.aside.working:
+            return more
+        return replace(
+            view,
+            receivers=(*view.receivers, *more.receivers),
+            joined=view.joined + more.joined,
+            complete=view.complete + more.complete,
+            sent_bytes=self.sent_bytes,
+        )
 
     @property
     def heard_at(self) -> float:
@@ -191,17 +215,28 @@ class Together:
 
     @property
     def sent_bytes(self) -> int:
-        return self.node.flows.sent_bytes if self.node is not None else 0
+        beside = self.aside.sent_bytes if self.aside is not None else 0
+        return beside + (self.node.flows.sent_bytes if self.node is not None else 0)
 
     def finished(self, peer_ids: list[bytes]) -> int:
         """How many receivers have everything, each once, with those that the swarm has counted
-        (by their peer ids there)."""
+        (by their peer ids there); or as many as the leader says, if another leads by now."""
         node = self.node
         if node is None:
             return len(peer_ids)
-        mine = list(node.finished)
+        beside = self.aside.node if self.aside is not None else None
+        mine = list(node.finished | (beside.finished if beside is not None else {}))
         seen = {node.neighbours.swarm_id_of(peer) for peer in mine}
-        return len(mine) + sum(1 for peer_id in peer_ids if short_id(peer_id) not in seen)
+        ours = len(mine) + sum(1 for peer_id in peer_ids if short_id(peer_id) not in seen)
+        if node.leading is not None:
+            return max(ours, node.leading.leader.members.complete())
+        said = node.last_keep_alive
+        return ours if said is None else max(ours, said.complete)
+
+    @property
+    def goes_aside(self) -> bool:
+        """Does it come by unicast from one machine instead?"""
+        return self.aside is not None and self.aside.working
 
     @property
     def is_deaf(self) -> bool:
@@ -233,6 +268,8 @@ class Together:
         while True:
             self._look()
             self._pay()
+            if self.aside is not None:
+                self.aside.look()
             await asyncio.sleep(LOOK_S)
 
     def _look(self) -> None:

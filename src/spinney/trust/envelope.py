@@ -28,6 +28,8 @@ MESSAGE_BYTES_MAX = DATAGRAM_BYTES_MAX - OVERHEAD_BYTES
 SEQUENCE_MAX = (1 << 63) - 1
 
 _CONTEXT = b"spinney envelope 1\0"
+_SIGNED = -len(b"1:s64:") - SIGNATURE_BYTES - len(b"e")
+"""Where the signature begins, from the end."""
 _LIMITS = bencode.Limits(depth=8, tokens=600, length_bytes=DATAGRAM_BYTES_MAX)
 _KEYS = {b"f", b"k", b"m", b"q", b"s"}
 
@@ -92,9 +94,17 @@ def parse(data: bytes) -> Envelope:
         raise WireError("an envelope without a sequence number")
     if type(signature) is not bytes or len(signature) != SIGNATURE_BYTES:
         raise WireError("an envelope without a signature")
-    return Envelope(
-        file, public, sequence, message, signature, _signed(file, public, sequence, message)
-    )
+    # Decoding took only the canonical form, in which the signature is the last: what was signed
+    # is all before it, and need not be encoded again.
+    return Envelope(file, public, sequence, message, signature, _CONTEXT + data[:_SIGNED] + b"e")
+
+
+def outline(data: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """(file, key, the message and all behind it) of what looks like an envelope from outside,
+    None of what does not.  A hundred times cheaper than `parse`, believes even less."""
+    if data[:6] != b"d1:f8:" or data[14:20] != b"1:k32:" or data[52:55] != b"1:m":
+        return None
+    return data[6:14], data[20:52], data[55:]
 
 
 class Replays:
