@@ -67,7 +67,7 @@ def test_loss(loss: float) -> None:
         sent = source.node.flows.sent_bytes
         assert sent <= (1 / (1 - loss) + 0.06) * size
 
-    with Room(3, 6, link=replace(ROUGH, loss=loss)) as room:
+    with Room(3, 6, link=replace(ROUGH, loss=loss), wait_for=5) as room:
         room.world.run(run())
 
 
@@ -182,7 +182,6 @@ def test_partial_senders_send_each_block_once(count: int) -> None:
         for number in range(count):
             part = [piece for piece in range(pieces) if (piece // 16 + number) % count < count / 2]
             await room.peer(number).start(pieces=part)
-        await asyncio.sleep(1.0)
         getters = [await room.peer(count + number).start() for number in range(2)]
         await room.until(room.all_done, 40.0)
         size = len(room.content.space)
@@ -193,7 +192,8 @@ def test_partial_senders_send_each_block_once(count: int) -> None:
         assert sum(1 for peer in room.peers if peer.node.flows.sent_bytes) >= 2
         assert not any(peer.node.flows.sent_bytes for peer in getters)
 
-    with Room(8, count + 2, size=16 << 20, rate_bytes_per_s=2_000_000) as room:
+    rate = 2_000_000
+    with Room(8, count + 2, size=16 << 20, rate_bytes_per_s=rate, wait_for=count + 2) as room:
         room.world.run(run())
 
 

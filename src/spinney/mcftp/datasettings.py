@@ -11,8 +11,8 @@ class DataSettings:
 
     `burst_datagrams`: datagrams handed over in one call: 8 to 16 pass the shallow queue of a
     switch, 46 lose 0.65 % of them.  `late_s`: what a stalled sender may make up for; more is
-    forgotten, because making it up at once overflows queues.  `catch_up`: how much faster than
-    its rate a sender is meanwhile.
+    forgotten, because making it up overflows queues.  `volley_s`: at once.  `catch_up`: how much
+    faster than its rate a sender is meanwhile.
 
     `repair_share`: of the datagrams, at most so many are repair while blocks are still to be
     sent for the first time.  `hopeless_share`: who asks for more than this share of what was
@@ -43,7 +43,8 @@ class DataSettings:
     """
 
     burst_datagrams: int = 16
-    late_s: float = 0.02
+    late_s: float = 0.05
+    volley_s: float = 0.016
     catch_up: float = 2.0
 
     repair_share: float = 0.5

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from spinney.mcftp import codec
 from spinney.mcftp.members import Member, Members
 from spinney.mcftp.messages import BLOCKS_MAX, Message, Sent, Status, StatusRequest
-from spinney.mcftp.schedule import assign, bits_of, choose
+from spinney.mcftp.schedule import assign, bits_of, choose, ordered
 from spinney.mcftp.settings import Settings
 from spinney.mcftp.stream import Stream
 
@@ -112,7 +112,7 @@ class Leader:
         self._sender_numbers: dict[bytes, int] = dict(sender_numbers or {})
         self._first_receiver_at: float | None = None
         self._planned_at = float("-inf")
-        self._plan_wanted = False
+        self._begin_wanted = False
         self._senders_wanted = 1
         self._wanted_since = now
         self._counted_round = 0
@@ -160,7 +160,6 @@ class Leader:
         self.members.remove(peer)
         for number in [n for n, each in self.running.items() if each.stream.sender == peer]:
             self._end(number)
-            self._plan_wanted = True
             self.ask_now = True
 
     def failed(self, number: int, address: bytes) -> None:
@@ -168,14 +167,28 @@ class Leader:
         running = self.running.get(number)
         if running is not None and running.stream.address == address:
             self._end(number)
-            self._plan_wanted = True
 
     # -- time ---------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Start sending now, whoever is here."""
+        self._begin_wanted = not self.started
         self.started = True
-        self._plan_wanted = True
+
+    def _begin_streams(self, now: float) -> None:
+        """What was prepared begins, without what nobody lacks any more."""
+        self._begin_wanted = False
+        lacked = self.members.lacked()
+        for number, running in list(self.running.items()):
+            bits = running.bits
+            if bits & lacked:
+                running.begun_at = running.heard_at = now
+                if bits & ~lacked:
+                    blocks = tuple(ordered(bits & lacked, self.members.holders()))
+                    running.stream = replace(running.stream, blocks=blocks)
+            else:
+                self._end(number)
+        self.serial += 1
 
     def tick(self, now: float) -> bool:
         """Does what is due; True when the schedule has changed and must be told at once."""
@@ -191,10 +204,15 @@ class Leader:
         if self._counted_round != self.round and now >= self.window_ends:
             self._counted_round = self.round
             self._count_senders(now)
-        if not self.started:
-            self.started = self._may_start(now)
-        if self.started and now - self._planned_at >= PLAN_EVERY_S and now >= self.window_ends:
-            self._consider(now)
+        if not self.started and self._may_start(now):
+            self.begin()
+        if self._begin_wanted:
+            self._begin_streams(now)
+        if now - self._planned_at >= PLAN_EVERY_S and now >= self.window_ends:
+            if self.started:
+                self._consider(now)
+            elif self._first_receiver_at is not None:
+                self._prepare(now)
         return self.serial != serial
 
     def _may_start(self, now: float) -> bool:
@@ -251,7 +269,19 @@ class Leader:
             for running in self.running.values():
                 missing &= ~running.bits
             self._plan(missing, now)
-        self._plan_wanted = False
+
+    def _prepare(self, now: float) -> None:
+        """Before the start: what will be sent is planned and told, so that all have joined its
+        groups when it begins; and anew for whoever brings or lacks what is not in the plan."""
+        lacked, carried, there = self.members.lacked(), 0, 0
+        for running in self.running.values():
+            carried |= running.bits
+        for holder in self.members.holders():
+            there |= holder.held
+        if lacked & there & ~carried:
+            for number in list(self.running):
+                self._end(number)
+            self._plan(lacked & there, now)
 
     def _slow_down(self, now: float) -> None:
         """When only those are left that lose most of what is sent, it goes at their pace."""

@@ -54,6 +54,8 @@ class Leading:
             now,
             started=same and last is not None and last.started,
         )
+        self.leader.spare += node.spare
+        node.spare.clear()
         self.leader.members.finished = node.finished
         if same and last is not None:
             self.leader.members.finished_before = last.complete
@@ -65,7 +67,7 @@ class Leading:
         self._proposed_at = now
         self._reserving: asyncio.Task[None] | None = None
         self._was_started = self.leader.started
-        self._repeats = 0
+        self._repeats = REPEATS
         self.mute = False
         """We have handed over: another keep-alive would take it back."""
         self.next_at = now

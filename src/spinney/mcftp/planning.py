@@ -95,6 +95,8 @@ class Plan:
         self.order = Order(runs)
         self.position = 0
         """Blocks of the order whose first pass has ended."""
+        self.held = False
+        """Nothing is sent yet."""
         self.reporters = Reporters(settings)
         self.source_symbols = 0
         self.repair_symbols = 0
@@ -130,6 +132,14 @@ class Plan:
     def _passes(self, block: int) -> int:
         position = self.order.position(block)
         return int(position is not None and position < self.position)
+
+    def asks_more(self, lack: Lack, peer: bytes) -> bool:
+        """Could this request change the plan?"""
+        known = self._blocks.get(lack.block)
+        if known is None or lack.passes > known.passes:
+            return True
+        wanted = lack.symbols + self._spare(lack.symbols, peer)
+        return min(lack.repairs, known.sent) + wanted > known.planned
 
     def ask(self, lack: Lack, peer: bytes, now: float) -> None:
         """A receiver lacks symbols of a block."""
@@ -197,6 +207,8 @@ class Plan:
 
     def next_burst(self, most: int, now: float) -> Burst | None:
         """The next symbols, at most so many; None when there is nothing to send."""
+        if self.held:
+            return None
         more_source = self._current is not None or not self.first_pass_over
         if self._repairs and (self._debt <= 0 or not more_source):
             return self._repair_burst(most, now)
@@ -303,7 +315,5 @@ class Plan:
     @property
     def idle(self) -> bool:
         """Nothing to send."""
-        return (
-            not (self._repairs or self._again or self._later or self._current)
-            and self.first_pass_over
-        )
+        more = self._repairs or self._again or self._later or self._current
+        return self.held or (not more and self.first_pass_over)

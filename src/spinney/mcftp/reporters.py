@@ -12,6 +12,7 @@ MAX_REPORTERS = 1_024
 SLACK_SYMBOLS = 400
 """Asked before anybody is judged: half a block, what a stall of a receiver costs."""
 ACTIVE_S = 30.0
+LATELY_S = 1.0
 
 
 @dataclass(slots=True)
@@ -49,6 +50,11 @@ class Reporters:
         row = self._rows.get(peer)
         return 0.0 if row is None else row.loss
 
+    def heard_at(self, peer: bytes) -> float:
+        """When its last report came."""
+        row = self._rows.get(peer)
+        return float("-inf") if row is None else row.heard_at
+
     def charge(self, peer: bytes, symbols: int, sent: int) -> None:
         """So many symbols will be sent because this receiver asked."""
         self._row(peer, sent).caused += symbols
@@ -63,6 +69,12 @@ class Reporters:
     def hopeless(self) -> list[bytes]:
         """Who wants more than its share, or loses more."""
         return [peer for peer, row in self._rows.items() if row.hopeless or row.loss > self._share]
+
+    def any_better(self, now: float) -> bool:
+        """Does anybody who was heard in the last second lose less than the hopeless?"""
+        return any(
+            row.loss <= self._share and now - row.heard_at < LATELY_S for row in self._rows.values()
+        )
 
     def active(self, now: float) -> int:
         """Receivers heard of lately."""

@@ -70,8 +70,12 @@ class BoundRate:
     def bytes_per_s(self) -> float:
         return min(self._inner.bytes_per_s, self._most)
 
-    def heard(self, loss: float, queue_s: float, now: float) -> None:
-        self._inner.heard(loss, queue_s, now)
+    @property
+    def is_found(self) -> bool:
+        return self._inner.is_found
+
+    def heard(self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0) -> None:
+        self._inner.heard(loss, queue_s, now, came_bytes_per_s)
 
     def sent(self, size_bytes: int, now: float) -> None:
         """The swarm waits until this is paid."""
