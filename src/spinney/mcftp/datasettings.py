@@ -19,7 +19,7 @@ class DataSettings:
     sent is served last, and told so.  `spare_symbols`: added to each answer: a code over GF(2)
     needs 1.6 symbols beyond the lost ones, and an attempt in vain costs two milliseconds.
     `whole_share`: who lacks so much of a block gets its source symbols again, which need no
-    decoding.
+    decoding; who lacks less would get again what it has.
 
     `mark_interval_s` and `idle_mark_s`: how often a sender says where it is, working and idle;
     `quick_mark_s`: the least time between two.  `idle_after_s`: without a request, it is idle.
@@ -50,7 +50,7 @@ class DataSettings:
     repair_share: float = 0.5
     hopeless_share: float = 0.35
     spare_symbols: int = 3
-    whole_share: float = 0.75
+    whole_share: float = 0.92
 
     mark_interval_s: float = 0.1
     quick_mark_s: float = 0.02

@@ -83,6 +83,10 @@ class Flows:
         self._task: asyncio.Task[None] | None = None
         self._warned: dict[str, None] = {}
         self._failed_at: dict[int, float] = {}
+        self.leaves = False
+        """Leave a stream whose sender says so: there is another way to fetch."""
+        self._left: dict[int, bytes] = {}
+        """Streams that were left so, with their addresses."""
 
     def _is_sound(self, stream: Stream) -> bool:
         """Is it a group of ours, and does it name each block once, none beyond the file's end?"""
@@ -104,6 +108,7 @@ class Flows:
         now = self.host.time()
         self._told_at = {number: self._told_at.get(number, now) for number in numbers}
         self.failed = {number: row for number, row in self.failed.items() if number in numbers}
+        self._left = {number: row for number, row in self._left.items() if number in numbers}
         self._wake.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="streams")
@@ -217,7 +222,9 @@ class Flows:
 
     async def _receive(self, tag: bytes, streams: tuple[Stream, ...]) -> None:
         wanted = {} if not self.receives or self.transfer.complete else {
-            stream.number: stream for stream in streams if not self._is_mine(stream)
+            stream.number: stream
+            for stream in streams
+            if not self._is_mine(stream) and self._left.get(stream.number) != stream.address
         }  # fmt: skip
         if not wanted and self.receiving is None:
             return
@@ -302,7 +309,12 @@ class Flows:
         self._warned.clear()
 
     def dismissed(self, stream: Stream) -> None:
-        self.warn_once("too much is lost by multicast here: the rest comes by the swarm")
+        if self.leaves:
+            self._left[stream.number] = stream.address
+            self._wake.set()
+            self.warn_once("too much is lost by multicast here: the rest comes by the swarm")
+        else:
+            self.warn_once("too much is lost by multicast here: the rest comes after the others'")
 
     def spoiled(self, stream: Stream, address: Address) -> None:
         self.warn_once(f"{address[0]} sends wrong data by multicast: it is heard no more")

@@ -30,6 +30,7 @@ LATE_SHARE = 0.05
 """Who came so long after a stream began, and lacks more than this of the file when it has gone by,
 is served by others than its sender."""
 SLOW_LOSS = 0.3
+SAME_LOSS = 0.8
 SLOWEST_PART = 50
 """Those who lose more than 30 % are slow, not unlucky; nobody slows a stream below 1/50."""
 PLAN_EVERY_S = 0.5
@@ -55,6 +56,8 @@ class Running:
     lacked: int = BLOCKS_MAX
     """Its blocks that receivers lacked when it was looked last, and since when so many."""
     lacked_since: float = 0.0
+    slow_loss: float = 0.0
+    """What those lost who were left when it was slowed."""
 
     @property
     def bits(self) -> int:
@@ -300,7 +303,11 @@ class Leader:
             slowest = min(member.down_bytes_per_s for member in left)
             least = self.settings.rate_bytes_per_s // SLOWEST_PART
             rate = max(1, least, slowest)
+            loss = min(member.loss for member in left)
+            if loss > SAME_LOSS * running.slow_loss > 0:
+                continue  # it was slowed, and as much is lost: that is not its rate
             if rate < 0.8 * running.stream.rate_bytes_per_s:
+                running.slow_loss = loss
                 running.stream = replace(running.stream, rate_bytes_per_s=rate)
                 self.serial += 1
 

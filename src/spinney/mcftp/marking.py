@@ -66,6 +66,10 @@ class Marking:
         if peer not in self._told:
             self._told.append(peer)
 
+    def tell_nobody(self) -> None:
+        """Nobody shall go elsewhere any more."""
+        self._told.clear()
+
     def echoed(self, echo_us: int, now: float) -> None:
         """A receiver echoed a mark's time."""
         if not echo_us:

@@ -193,6 +193,7 @@ class McftpNode(GroupReceiver):
             warn=lambda line: self.tell(McftpEvent("warning", line)),
             changed=self.wake,
         )
+        self.flows.leaves = self.settings.dismiss_after_s < float("inf")
         self.transfer.on_complete(self._completed)
         self._task = asyncio.get_running_loop().create_task(self._live(), name="MC-FTP")
 

@@ -25,6 +25,8 @@ class Reporter:
     rate_bytes_per_s: int = 0
     heard_at: float = 0.0
     hopeless: bool = False
+    losing_since: float | None = None
+    """Since when it has lost more than its share, in every report."""
 
 
 class Reporters:
@@ -36,6 +38,10 @@ class Reporters:
         """A report came."""
         row = self._row(peer, sent)
         row.loss, row.rate_bytes_per_s, row.heard_at = loss, rate_bytes_per_s, now
+        if loss <= self._share:
+            row.losing_since = None
+        elif row.losing_since is None:
+            row.losing_since = now
 
     def _row(self, peer: bytes, sent: int) -> Reporter:
         row = self._rows.get(peer)
@@ -75,6 +81,16 @@ class Reporters:
         return any(
             row.loss <= self._share and now - row.heard_at < LATELY_S for row in self._rows.values()
         )
+
+    def losing(self, seconds: float, now: float) -> list[bytes]:
+        """Who has lost more than its share for so long."""
+        return [
+            peer
+            for peer, row in self._rows.items()
+            if row.losing_since is not None
+            and row.heard_at - row.losing_since >= seconds
+            and now - row.heard_at < LATELY_S
+        ]
 
     def active(self, now: float) -> int:
         """Receivers heard of lately."""

@@ -208,6 +208,25 @@ class Sending(GroupReceiver):
     def hopeless(self) -> list[bytes]:
         return self._plan.reporters.hopeless()
 
+    def skip(self, blocks: int) -> None:
+        """Nobody lacks these blocks, given as bits: they are not sent unless asked for."""
+        self._plan.skip = blocks
+
+    def losing(self, seconds: float) -> list[bytes]:
+        """Who has lost most of what is sent for so long, and is not dismissed."""
+        rows = self._plan.reporters.losing(seconds, self._host.time())
+        return [peer for peer in rows if peer not in self._dismissed]
+
+    @property
+    def dismissed(self) -> int:
+        """How many are."""
+        return len(self._dismissed)
+
+    def readmit(self) -> None:
+        """Nobody else lacks anything: those who were dismissed are served again."""
+        self._dismissed.clear()
+        self._marking.tell_nobody()
+
     def dismiss(self, peer: bytes) -> None:
         """This receiver is served no more here, and told so."""
         self._dismissed[peer] = None
