@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.mcftp.lans import ROUGH, directory
-from tests.mcftp.peers import RATE, Room
+from tests.mcftp.lans import QUICK, ROUGH, directory
+from tests.mcftp.peers import RATE, Peer, Room
 from tests.mcftp.stage import transfer_on
 
-from content.moving import Content
+from content.moving import Content, Script
 from spinney.errors import NetworkError
 from spinney.groups.group import Group, GroupReceiver
 from spinney.groups.ip import IpGroups
@@ -67,7 +67,7 @@ def test_loss(loss: float) -> None:
         sent = source.node.flows.sent_bytes
         assert sent <= (1 / (1 - loss) + 0.06) * size
 
-    with Room(3, 6, link=replace(ROUGH, loss=loss)) as room:
+    with Room(3, 6, link=replace(ROUGH, loss=loss), wait_for=5) as room:
         room.world.run(run())
 
 
@@ -103,6 +103,7 @@ def test_wait_for() -> None:
         await asyncio.sleep(30.0)
         assert source.node.flows.sent_bytes == 0
         assert len(source.node.view().receivers) == 2
+        assert not any(peer.happened("warning") for peer in room.peers)
         await room.peer(3).start()
         await room.until(room.all_done, 10.0)
 
@@ -118,6 +119,8 @@ def test_wait_for_is_ended_by_hand_and_by_time() -> None:
         await asyncio.sleep(10.0)
         assert source.node.flows.sent_bytes == 0
         source.node.begin()
+        await asyncio.sleep(0.02)  # its groups were joined and marked before
+        assert source.node.flows.sent_bytes > 0
         await room.until(room.all_done, 5.0)
 
     async def run_timed() -> None:
@@ -209,7 +212,6 @@ def test_partial_senders_send_each_block_once(count: int) -> None:
         for number in range(count):
             part = [piece for piece in range(pieces) if (piece // 16 + number) % count < count / 2]
             await room.peer(number).start(pieces=part)
-        await asyncio.sleep(1.0)
         getters = [await room.peer(count + number).start() for number in range(2)]
         await room.until(room.all_done, 40.0)
         size = len(room.content.space)
@@ -220,7 +222,8 @@ def test_partial_senders_send_each_block_once(count: int) -> None:
         assert sum(1 for peer in room.peers if peer.node.flows.sent_bytes) >= 2
         assert not any(peer.node.flows.sent_bytes for peer in getters)
 
-    with Room(8, count + 2, size=16 << 20, rate_bytes_per_s=2_000_000) as room:
+    rate = 2_000_000
+    with Room(8, count + 2, size=16 << 20, rate_bytes_per_s=rate, wait_for=count + 2) as room:
         room.world.run(run())
 
 
@@ -455,3 +458,69 @@ def test_a_group_that_cannot_be_joined_at_first() -> None:
 
     with Room(19, 2) as room:
         room.world.run(run())
+
+
+@pytest.mark.parametrize("seed", [18, 19, 20])
+def test_one_who_loses_most_goes_elsewhere_and_is_served_when_the_others_have_it(seed: int) -> None:
+    """Its reports set nobody's pace; where no swarm brings the rest, the group does at last."""
+
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        fast = [await room.peer(number).start() for number in (1, 2, 3)]
+        slow = await Peer(room, far, room.settings).start()
+        await room.until(lambda: source.node.flows.sent_bytes > 0, 10.0, 0.01)
+        began = room.world.loop.time()
+        size = len(room.content.space)
+        await room.until(lambda: all(peer.transfer.complete for peer in fast), 30.0)
+        took = room.world.loop.time() - began
+        assert took < 1.1 * size / RATE
+        assert any("too much is lost" in event.detail for event in slow.happened("warning"))
+        assert not slow.transfer.complete
+        sent = source.node.flows.sent_bytes
+        assert sent < 1.15 * size
+        await room.until(room.all_done, 60.0)
+        print(f"fast {took:.1f} s, all {room.world.loop.time() - began:.1f} s, {sent / size:.2f}")
+
+    with Room(seed, 4, size=6_000_000, wait_for=3, dismiss_after_s=1.0) as room:
+        far = room.world.host("far", on=room.segment, link=replace(QUICK, loss=0.6))
+        room.world.run(run())
+
+
+def test_what_all_have_got_elsewhere_meanwhile_is_not_sent() -> None:
+    """As from a swarm beside: reports say what is here, and the sender passes it over."""
+
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        others = [await room.peer(number).start() for number in (1, 2)]
+        await room.until(lambda: source.node.flows.sent_bytes > 0, 10.0)
+        length, size = room.content.piece_length, len(room.content.space)
+        for peer in others:
+            feed = peer.transfer.attach(Script("swarm"))
+            for piece in range(size // length // 2, room.content.descriptor.piece_count):
+                feed.deliver(piece * length, room.content.piece(piece))
+            await peer.transfer.intake.drain()
+            feed.leave()
+        await room.until(room.all_done, 10.0)
+        assert source.node.flows.sent_bytes < 0.62 * size
+
+    with Room(21, 3, size=8 << 20) as room:
+        room.world.run(run())
+
+
+def test_who_shares_where_all_wait_begins_within_a_second() -> None:
+    """Receivers look for the group already: from the start of the sharer to its first data."""
+
+    async def run() -> None:
+        for number in (1, 2, 3):
+            await room.peer(number).start()
+        await asyncio.sleep(5.0)
+        source = await room.peer(0, replace(room.settings, wait_for=3)).start(full=True)
+        took = await room.until(lambda: source.node.flows.sent_bytes > 0, 10.0, 0.01)
+        print(f"first data after {took:.2f} s")
+        assert took < 0.9
+        await room.until(room.all_done, 5.0)
+        assert source.node.flows.sent_bytes < 1.01 * len(room.content.space)
+
+    for seed in (22, 23, 24):
+        with Room(seed, 4) as room:
+            room.world.run(run())

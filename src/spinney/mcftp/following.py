@@ -98,6 +98,10 @@ class Following(GroupReceiver):
         self._mark_at = 0.0
         self._mark_heard = 0
         self._measured = False
+        self._fresh = (0.0, 0.0)
+        """Loss and rate between the last two marks."""
+        self._report_wanted = False
+        """Its sender asks how much comes."""
         self.queue_s = 0.0
         """By how much the last mark took longer than the quickest."""
         self._least_taken: float | None = None
@@ -259,6 +263,8 @@ class Following(GroupReceiver):
             elif data.startswith(self._need_prefix):
                 need, _ = decode_need(data)
                 self.needs.overheard(need, self._host.time(), self._put_off)
+                if self._report_wanted and self._says_as_much(need):
+                    self._report_wanted = False
             else:
                 self.foreign += 1
         except WireError:
@@ -288,6 +294,7 @@ class Following(GroupReceiver):
         self._mark, self._mark_at, self._mark_heard = mark, now, self.heard
         if mark.order == order_of(self.stream.blocks):
             self.position = max(self.position, min(mark.position, self.order.count))
+        self._report_wanted = bool(mark.asks)
         self.needs.marked(mark, now)
         self._alive()
         self.dismissed = self._receiving.keys.peer in mark.told
@@ -304,6 +311,7 @@ class Following(GroupReceiver):
         rate = got * SYMBOL_BYTES / (now - self._mark_at)
         fade = FADE if self._measured else 0.0
         self._measured = True
+        self._fresh = loss, rate
         self.loss = fade * self.loss + (1 - fade) * loss
         self.rate_bytes_per_s = fade * self.rate_bytes_per_s + (1 - fade) * rate
 
@@ -329,6 +337,14 @@ class Following(GroupReceiver):
             delay = self._settings.settle_s + backoff_s(most, self.receivers, self._host.rng)
             self._timer = asyncio.get_running_loop().call_later(delay, self._look)
 
+    def _says_as_much(self, need: Need) -> bool:
+        """Would our report tell the sender no worse?  One who loses most of it speaks for nobody
+        else."""
+        loss, queue_us = self._fresh[0], self.queue_s * 1e6
+        theirs = need.loss_ppm / 1e6
+        alike = (theirs > self._settings.hopeless_share) == (loss > self._settings.hopeless_share)
+        return alike and theirs >= 0.8 * loss and need.queue_us >= 0.8 * queue_us
+
     def _look(self) -> None:
         self._timer = None
         if self.group is None or self._closed:
@@ -336,16 +352,18 @@ class Following(GroupReceiver):
         now = self._host.time()
         lacking = self._receiving.asking.begun(self)
         lacks, whole = self.needs.report(lacking, self._receiving.asking.whole(self), now)
-        if (lacks or whole) and not self.stalled:
+        wanted, self._report_wanted = self._report_wanted, False
+        if (lacks or whole or wanted) and not self.stalled:
             self.reports += 1
+            loss, rate = self._fresh if wanted else (self.loss, self.rate_bytes_per_s)
             echo = 0
             if self._mark is not None:
                 echo = max(0, self._mark.time_us + int((now - self._mark_at) * 1e6))
             need = Need(
                 echo_us=echo,
-                loss_ppm=int(self.loss * 1e6),
+                loss_ppm=int(loss * 1e6),
                 queue_us=int(self.queue_s * 1e6),
-                rate_bytes_per_s=int(self.rate_bytes_per_s),
+                rate_bytes_per_s=int(rate),
                 lacks=lacks,
                 whole=whole,
             )

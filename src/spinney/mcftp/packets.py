@@ -82,7 +82,8 @@ class Mark:
     blocks is being sent (`order_of`), and `position`: how many blocks of it have ended.
     `time_us`: of the sender's clock, echoed by needs.  `round_trip_us` and `receivers`: of the
     group, for the timers.  `states`: recent blocks.  `coming`: runs (first, count) of blocks
-    that will be sent again.  `told`: peers that are to fetch elsewhere.
+    that will be sent again.  `told`: peers that are to fetch elsewhere.  `asks`: 1 where the
+    rate is being found, so that a report is wanted also of those who lack nothing.
     """
 
     sequence: int
@@ -95,6 +96,7 @@ class Mark:
     states: tuple[BlockState, ...] = ()
     coming: tuple[tuple[int, int], ...] = ()
     told: tuple[bytes, ...] = ()
+    asks: int = 0
 
 
 class Lack(NamedTuple):
@@ -186,6 +188,7 @@ def encode_mark(prefix: bytes, mark: Mark, keys: Keys) -> bytes:
         b"n": mark.sequence,
         b"o": mark.order,
         b"p": mark.position,
+        b"q": mark.asks,
         b"r": mark.round_trip_us,
         b"s": mark.sent,
         b"t": mark.time_us,
@@ -255,7 +258,7 @@ def _number(table: dict[bytes, object], name: bytes, most: int = _LARGEST) -> in
 
 def decode_mark(data: Buffer) -> tuple[Mark, Signed]:
     """Raises `WireError`.  The signature is not checked here."""
-    table, signed = _opened(data, MARK, b"abghiknoprst")
+    table, signed = _opened(data, MARK, b"abghiknopqrst")
     states = tuple(BlockState(*row) for row in _unpacked(_STATE, table[b"b"], MAX_STATES, "states"))
     if any(each.planned < each.repairs for each in states):
         raise WireError("more repair sent than planned")
@@ -272,6 +275,7 @@ def decode_mark(data: Buffer) -> tuple[Mark, Signed]:
         receivers=_number(table, b"g", 1 << 32),
         states=states,
         coming=_runs(table[b"a"], "runs"),
+        asks=_number(table, b"q", 1),
         told=tuple(told[at : at + PEER_BYTES] for at in range(0, len(told), PEER_BYTES)),
     )
     return mark, signed
