@@ -36,6 +36,10 @@ class HubDirectory:
         self._joined = joined
         self._turn = -1
 
+    def known(self, key: bytes) -> Entry | None:
+        value = self._joined()
+        return Entry(key, value, b"", CLAIM_S) if value is not None else None
+
     async def find(self, key: bytes, *, patience_s: float = 0.0) -> Entry | None:
         value = self._joined()
         if value is None and self._addresses:
