@@ -38,7 +38,7 @@ def test_with_seed(seed):
 
 
 def run_pytest(folder: Path, *more: str, ci: bool) -> str:
-    for name in ("conftest.py", "needs.py"):
+    for name in ("conftest.py", "needs.py", "scheduling.py"):
         shutil.copy(ROOT / "tests" / name, folder)
     (folder / "test_cases.py").write_text(CASES)
     (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
