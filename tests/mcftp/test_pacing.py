@@ -62,6 +62,14 @@ def test_the_rate_is_kept_where_timers_come_late_again_and_again(rate: float) ->
     assert 0.98 * rate * now < sent <= rate * now + BURST
 
 
+def test_what_was_not_wanted_is_not_made_up_for() -> None:
+    pacer = Pacer(23.75e6, 0.0, burst_bytes=BURST, late_s=0.05, volley_s=VOLLEY_S, catch_up=2.0)
+    drive(pacer, 0.0, 1.0, 0.001)
+    pacer.rested(2.0)
+    sent, now, _ = drive(pacer, 2.0, 2.1, 0.001)
+    assert sent <= 23.75e6 * (now - 2.0) + BURST
+
+
 def test_a_new_rate_counts_from_now_on() -> None:
     pacer = Pacer(1e6, 0.0, burst_bytes=BURST, late_s=0.05, volley_s=VOLLEY_S, catch_up=2.0)
     drive(pacer, 0.0, 1.0, 0.001)

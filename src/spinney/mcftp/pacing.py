@@ -67,6 +67,11 @@ class Pacer:
             volley = self._volley_at + GRAIN_S - now
         return max(missing, volley, GRAIN_S / 10)
 
+    def rested(self, now: float) -> None:
+        """There was nothing to send: that is not made up for."""
+        self._refill(now)
+        self._tokens = min(self._tokens, float(self._burst_bytes))
+
     def set_rate(self, rate_bytes_per_s: float, now: float) -> None:
         assert rate_bytes_per_s > 0
         self._refill(now)

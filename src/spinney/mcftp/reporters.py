@@ -12,7 +12,7 @@ MAX_REPORTERS = 1_024
 SLACK_SYMBOLS = 400
 """Asked before anybody is judged: half a block, what a stall of a receiver costs."""
 ACTIVE_S = 30.0
-LATELY_S = 1.0
+LATELY_S = 2.5
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ class Reporters:
         return [peer for peer, row in self._rows.items() if row.hopeless or row.loss > self._share]
 
     def any_better(self, now: float) -> bool:
-        """Does anybody who was heard in the last second lose less than the hopeless?"""
+        """Does anybody who was heard lately lose less than the hopeless?"""
         return any(
             row.loss <= self._share and now - row.heard_at < LATELY_S for row in self._rows.values()
         )

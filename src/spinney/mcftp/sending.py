@@ -67,7 +67,9 @@ BURST_S = 0.0005
 switch that carries such rates holds it."""
 FULL_WAIT_S = 0.05
 """How long the system's send buffer may stay full before we try again anyway."""
-HEARD_OFTEN_S = 0.3
+FOUND_PART = 0.5
+"""Of what a fixed rate makes up for: our own volleys must not look like a queue."""
+HEARD_OFTEN_S = 1.0
 """Who has reported a loss so lately need not say it again."""
 MAX_DISMISSED = 1_024
 FINISHED_S = 0.5
@@ -329,12 +331,13 @@ class Sending(GroupReceiver):
 
     async def _run(self, group: Group) -> None:
         host, settings, marking = self._host, self._settings, self._marking
+        part = FOUND_PART if self._rate.is_found else 1.0
         pacer = Pacer(
             self._rate.bytes_per_s,
             host.time(),
             burst_bytes=settings.burst_datagrams * self._layout.symbol_bytes,
-            late_s=settings.late_s / (2.5 if self._rate.is_found else 1.0),
-            volley_s=settings.volley_s / (2.0 if self._rate.is_found else 1.0),
+            late_s=settings.late_s * part,
+            volley_s=settings.volley_s * part,
             catch_up=settings.catch_up,
         )
         marking.send(group)
@@ -344,6 +347,7 @@ class Sending(GroupReceiver):
                 marking.send(group)
         for _ in range(FIRST_MARKS):
             marking.send(group)
+        pacer.rested(host.time())
         while True:
             now = host.time()
             if self._rate.bytes_per_s != pacer.rate_bytes_per_s:
@@ -363,6 +367,7 @@ class Sending(GroupReceiver):
                 marking.send(group)
             if self._plan.idle:
                 await self._rest(marking.delay_s(now))
+                pacer.rested(host.time())
             else:
                 await asyncio.sleep(pacer.delay_s(now))
 
