@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.mcftp.lans import QUICK, ROUGH, directory
-from tests.mcftp.peers import RATE, Peer, Room
+from tests.mcftp.lans import ROUGH, directory
+from tests.mcftp.peers import RATE, Room
 from tests.mcftp.stage import transfer_on
 
-from content.moving import Content, Script
+from content.moving import Content
 from spinney.errors import NetworkError
 from spinney.groups.group import Group, GroupReceiver
 from spinney.groups.ip import IpGroups
@@ -458,69 +458,3 @@ def test_a_group_that_cannot_be_joined_at_first() -> None:
 
     with Room(19, 2) as room:
         room.world.run(run())
-
-
-@pytest.mark.parametrize("seed", [18, 19, 20])
-def test_one_who_loses_most_goes_elsewhere_and_is_served_when_the_others_have_it(seed: int) -> None:
-    """Its reports set nobody's pace; where no swarm brings the rest, the group does at last."""
-
-    async def run() -> None:
-        source = await room.peer(0).start(full=True)
-        fast = [await room.peer(number).start() for number in (1, 2, 3)]
-        slow = await Peer(room, far, room.settings).start()
-        await room.until(lambda: source.node.flows.sent_bytes > 0, 10.0, 0.01)
-        began = room.world.loop.time()
-        size = len(room.content.space)
-        await room.until(lambda: all(peer.transfer.complete for peer in fast), 30.0)
-        took = room.world.loop.time() - began
-        assert took < 1.1 * size / RATE
-        assert any("too much is lost" in event.detail for event in slow.happened("warning"))
-        assert not slow.transfer.complete
-        sent = source.node.flows.sent_bytes
-        assert sent < 1.15 * size
-        await room.until(room.all_done, 60.0)
-        print(f"fast {took:.1f} s, all {room.world.loop.time() - began:.1f} s, {sent / size:.2f}")
-
-    with Room(seed, 4, size=6_000_000, wait_for=3, dismiss_after_s=1.0) as room:
-        far = room.world.host("far", on=room.segment, link=replace(QUICK, loss=0.6))
-        room.world.run(run())
-
-
-def test_what_all_have_got_elsewhere_meanwhile_is_not_sent() -> None:
-    """As from a swarm beside: reports say what is here, and the sender passes it over."""
-
-    async def run() -> None:
-        source = await room.peer(0).start(full=True)
-        others = [await room.peer(number).start() for number in (1, 2)]
-        await room.until(lambda: source.node.flows.sent_bytes > 0, 10.0)
-        length, size = room.content.piece_length, len(room.content.space)
-        for peer in others:
-            feed = peer.transfer.attach(Script("swarm"))
-            for piece in range(size // length // 2):
-                feed.deliver(piece * length, room.content.piece(piece))
-            await peer.transfer.intake.drain()
-            feed.leave()
-        await room.until(room.all_done, 10.0)
-        assert source.node.flows.sent_bytes < 0.85 * size
-
-    with Room(21, 3, size=8 << 20) as room:
-        room.world.run(run())
-
-
-def test_who_shares_where_all_wait_begins_within_a_second() -> None:
-    """Receivers look for the group already: from the start of the sharer to its first data."""
-
-    async def run() -> None:
-        for number in (1, 2, 3):
-            await room.peer(number).start()
-        await asyncio.sleep(5.0)
-        source = await room.peer(0, replace(room.settings, wait_for=3)).start(full=True)
-        took = await room.until(lambda: source.node.flows.sent_bytes > 0, 10.0, 0.01)
-        print(f"first data after {took:.2f} s")
-        assert took < 0.9
-        await room.until(room.all_done, 5.0)
-        assert source.node.flows.sent_bytes < 1.01 * len(room.content.space)
-
-    for seed in (22, 23, 24):
-        with Room(seed, 4) as room:
-            room.world.run(run())

@@ -29,5 +29,5 @@ def shape(piece_length: int) -> Shape:
         pieces = -(-BLOCK_BYTES // piece_length)
         return Shape(pieces, 1, pieces * piece_length)
     part = -(-piece_length // (piece_length // BLOCK_BYTES))
-    block_bytes = -(-part // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+    block_bytes = min(-(-part // ALIGNMENT_BYTES) * ALIGNMENT_BYTES, piece_length)
     return Shape(1, -(-piece_length // block_bytes), block_bytes)

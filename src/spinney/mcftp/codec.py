@@ -417,3 +417,30 @@ def join(rows: list[tuple[Stream, ...]]) -> tuple[Stream, ...]:
             runs = stream.blocks if before is None else (*before.blocks, *stream.blocks)
             found[stream.number] = replace(stream, blocks=runs)
     return tuple(found.values())
+
+
+PAGES_KEPT = 4
+"""Schedules whose pages are being put together; a leader has one at a time."""
+
+
+class Pages:
+    """Puts schedules together whose pages come in any order, each of them once."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[bytes, int, int], dict[int, m.KeepAlive]] = {}
+        self._last: tuple[bytes, int, int] = (b"", 0, -1)
+
+    def add(self, said: m.KeepAlive) -> tuple[Stream, ...] | None:
+        """The streams of a schedule whose last page this is; None: not yet, or told already."""
+        schedule = (said.reign, said.term, said.serial)
+        if schedule == self._last:
+            return None
+        rows = self._rows.setdefault(schedule, {})
+        rows[said.page] = said
+        while len(self._rows) > PAGES_KEPT:
+            del self._rows[next(iter(self._rows))]
+        if len(rows) < said.pages:
+            return None
+        del self._rows[schedule]
+        self._last = schedule
+        return join([rows[page].streams for page in sorted(rows)])

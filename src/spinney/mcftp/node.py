@@ -64,8 +64,6 @@ from spinney.net.host import Host
 from spinney.trust.envelope import Envelope, Replays, file_tag, parse
 from spinney.trust.keys import Keys
 
-PAGES_KEPT = 4
-"""Schedules whose pages are being put together; a leader has one at a time."""
 JOIN_AGAIN_S = 3.0
 """After the group could not be joined: an interface may come up."""
 REJOIN_INTERVALS = 2.5
@@ -138,8 +136,7 @@ class McftpNode(GroupReceiver):
         self._listener = on_event
         self._replays = Replays()
         self.reservations = Reservations(host, directory, settings)
-        self._pages: dict[tuple[bytes, int, int], dict[int, m.KeepAlive]] = {}
-        self._told: tuple[bytes, int, int] = (b"", 0, -1)
+        self._pages = codec.Pages()
         self._streams: tuple[Stream, ...] = ()
         self.spare: list[bytes] = []
         """Addresses reserved with the group's, for its first stream."""
@@ -289,7 +286,7 @@ class McftpNode(GroupReceiver):
             self._stop_leading()
             self.election.role = "follower"
             self.election.reign = b""
-            self._told = (b"", 0, -1)
+            self._pages = codec.Pages()
             self.last_keep_alive = None
             self.apply(())
         self.group = self.speaking.group = await self.groups.join(address, self)
@@ -460,17 +457,9 @@ class McftpNode(GroupReceiver):
         if (said.reign, sender) != before:
             self.tell(McftpEvent("leader", sender.hex()))
             self.reporting.joined(said.members)
-        schedule = (said.reign, said.term, said.serial)
-        if schedule == self._told:
-            return
-        pages = self._pages.setdefault(schedule, {})
-        pages[said.page] = said
-        while len(self._pages) > PAGES_KEPT:
-            del self._pages[next(iter(self._pages))]
-        if len(pages) == said.pages:
-            del self._pages[schedule]
-            self._told = schedule
-            self.apply(codec.join([pages[page].streams for page in sorted(pages)]))
+        streams = self._pages.add(said)
+        if streams is not None:
+            self.apply(streams)
 
     def count_complete(self, receivers: int) -> None:
         """So many have everything, by our own count or by the leader's."""
