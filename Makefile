@@ -13,10 +13,13 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-JOBS ?= auto
+# One more than there are processors: many tests wait for a link or a switch most of their time.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)
 BENCH ?= *
 TESTS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Compiled files are kept, whatever the environment says: hundreds of tests start a program.
+unexport PYTHONDONTWRITEBYTECODE
 
 PY := $(VENV)/bin/python
 RUNS := $(VENV)/stamp-run

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import zlib
 from collections.abc import Iterator
 
 import pytest
 
 from needs import CI, require_module, require_program, require_root
+from scheduling import long_and_mixed_first, scheduler
 
 __all__ = ["require_module", "require_program", "require_root"]
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""Hundreds of tests start a process of their own: none should compile everything anew."""
 
 MAY_SKIP = "not on this system: "
 """A skip whose reason begins so is a matter of the platform and passes under CI too."""
@@ -17,6 +23,21 @@ MAY_SKIP = "not on this system: "
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=None, help="the seed of the fixture `seed`")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    long_and_mixed_first(items)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded now stays: the collector need not walk it again at every turn."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    return scheduler(config, log)
 
 
 @pytest.fixture

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
 import os
 import queue
 import signal
@@ -12,6 +15,8 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+
+from spinney import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ["--interface", "lo", "--port", "0", "--no-lan"]
@@ -35,6 +40,27 @@ def run(
         text=True,
         timeout=timeout,
     )
+
+
+def here(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command to its end within this process: half a second sooner.
+
+    For what it says and how it ends, where neither signals nor streams of its own matter.
+    """
+    log = logging.getLogger("spinney")
+    before = log.handlers[:], log.level, log.propagate
+    words = [str(word) for word in arguments]
+    out, error = io.StringIO(), io.StringIO()
+    try:
+        with (
+            contextlib.chdir(cwd or "."),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(error),
+        ):
+            code = cli.run(words)
+    finally:
+        log.handlers[:], log.level, log.propagate = before
+    return subprocess.CompletedProcess(words, code, out.getvalue(), error.getvalue())
 
 
 class Running:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.processes import LOCAL, environment, run
+from cli.processes import LOCAL, environment, here, run
 
 NOT_TEXT = os.fsdecode(b"\xff\xfe")
 
@@ -26,14 +26,14 @@ def refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> N
 def test_a_name_that_is_no_text_cannot_be_shared(format: str, tmp_path: Path) -> None:
     (tmp_path / NOT_TEXT).write_bytes(b"x")
     arguments = ("share", NOT_TEXT, "--seed-time", "0", "--format", format, *LOCAL)
-    refused(run(*arguments, cwd=tmp_path), 2, "UTF-8")
+    refused(here(*arguments, cwd=tmp_path), 2, "UTF-8")
 
 
 def test_nor_a_comment_or_tracker_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"x")
     share = ("share", "x.bin", "--seed-time", "0", *LOCAL)
-    refused(run(*share, "--comment", NOT_TEXT, cwd=tmp_path), 2, "comment", "UTF-8")
-    refused(run(*share, "--tracker", f"http://h/{NOT_TEXT}", cwd=tmp_path), 2, "--tracker")
+    refused(here(*share, "--comment", NOT_TEXT, cwd=tmp_path), 2, "comment", "UTF-8")
+    refused(here(*share, "--tracker", f"http://h/{NOT_TEXT}", cwd=tmp_path), 2, "--tracker")
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ def test_nor_a_comment_or_tracker_that_is_none(tmp_path: Path) -> None:
 )
 def test_values_that_make_no_sense(option: str, value: str, tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"x")
-    done = run("share", "x.bin", "--seed-time", "0", option, value, *LOCAL, cwd=tmp_path)
+    done = here("share", "x.bin", "--seed-time", "0", option, value, *LOCAL, cwd=tmp_path)
     refused(done, 2, option)
 
 
 @pytest.mark.parametrize("url", ["http://[:1/x", "https://["])
 def test_a_url_that_is_none(url: str, tmp_path: Path) -> None:
-    refused(run("get", url, *LOCAL, cwd=tmp_path), 1, "URL")
-    refused(run("show", url, cwd=tmp_path), 1, "URL")
+    refused(here("get", url, *LOCAL, cwd=tmp_path), 1, "URL")
+    refused(here("show", url, cwd=tmp_path), 1, "URL")
 
 
 def test_a_huge_file_in_place_of_the_torrent_is_not_read_whole(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_huge_file_in_place_of_the_torrent_is_not_read_whole(tmp_path: Path) -
     with open(tmp_path / "huge", "wb") as file:
         file.truncate(1 << 40)
     share = ("share", "x.bin", "--seed-time", "0", "--torrent-out", "huge", *LOCAL)
-    refused(run(*share, cwd=tmp_path), 1, "huge exists and is something else")
+    refused(here(*share, cwd=tmp_path), 1, "huge exists and is something else")
 
 
 def with_streams(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from cli.processes import run
+from cli.processes import here, run
 from spinney.cli.doctor import command
 from spinney.errors import ResolveError
 from spinney.peer import examine
@@ -64,9 +64,9 @@ def test_the_command_says_it_to_people_and_to_programs() -> None:
 
 
 def test_wrong_machines_are_wrong_usage_or_one_sentence() -> None:
-    done = run("doctor", "--wait", "1", "no such name", timeout=60)
+    done = here("doctor", "--wait", "1", "no such name")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("spinney: ")
     assert "Traceback" not in done.stderr
-    assert run("doctor", "--wait", "soon").returncode == 2
+    assert here("doctor", "--wait", "soon").returncode == 2
     assert command.name == "doctor"

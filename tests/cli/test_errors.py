@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.processes import LOCAL, Running, environment, run, sharing
+from cli.processes import LOCAL, Running, environment, here, run, sharing
 from needs import require_root
 from spinney.cli.running import _with_port_option
 
@@ -34,19 +34,19 @@ def test_no_such_file_to_share(tmp_path: Path) -> None:
 
 
 def test_no_such_torrent(tmp_path: Path) -> None:
-    failed(run("get", "no.torrent", *LOCAL, cwd=tmp_path), 1, "no file no.torrent", "magnet link")
-    failed(run("show", "no.torrent", cwd=tmp_path), 1, "no file no.torrent")
-    failed(run("verify", "no.torrent", cwd=tmp_path), 1, "no file no.torrent")
+    failed(here("get", "no.torrent", *LOCAL, cwd=tmp_path), 1, "no file no.torrent", "magnet link")
+    failed(here("show", "no.torrent", cwd=tmp_path), 1, "no file no.torrent")
+    failed(here("verify", "no.torrent", cwd=tmp_path), 1, "no file no.torrent")
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"d4:infod4:name1:xee", b"\x00" * 100])
 def test_not_a_descriptor(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.torrent").write_bytes(data)
-    failed(run("get", "bad.torrent", *LOCAL, cwd=tmp_path), 1, "bad.torrent is no torrent")
+    failed(here("get", "bad.torrent", *LOCAL, cwd=tmp_path), 1, "bad.torrent is no torrent")
 
 
 def test_not_a_magnet_link(tmp_path: Path) -> None:
-    failed(run("get", "magnet:?xt=urn:btih:short", *LOCAL, cwd=tmp_path), 1)
+    failed(here("get", "magnet:?xt=urn:btih:short", *LOCAL, cwd=tmp_path), 1)
 
 
 def test_port_taken_says_which_and_what_to_do(tmp_path: Path) -> None:
@@ -54,28 +54,28 @@ def test_port_taken_says_which_and_what_to_do(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         local = ("--interface", "127.0.0.1", "--no-lan", "--port", str(port))
-        failed(run("share", "x.bin", *local, cwd=tmp_path), 1, f"port {port}", "--port")
+        failed(here("share", "x.bin", *local, cwd=tmp_path), 1, f"port {port}", "--port")
         track = ("tracker", "--interface", "127.0.0.1", "--port", str(port))
-        failed(run(*track, cwd=tmp_path), 1, str(port), "--port")
+        failed(here(*track, cwd=tmp_path), 1, str(port), "--port")
 
 
 def test_a_list_of_allowed_torrents_that_cannot_be_used(tmp_path: Path) -> None:
     track = ("tracker", "--port", "0", "--interface", "127.0.0.1", "--allowed")
-    failed(run(*track, "none.txt", cwd=tmp_path), 1, "none.txt")
+    failed(here(*track, "none.txt", cwd=tmp_path), 1, "none.txt")
     (tmp_path / "bad.txt").write_text("# ours\nnonsense\n")
-    failed(run(*track, "bad.txt", cwd=tmp_path), 1, "bad.txt", "line 2", "40 digits")
+    failed(here(*track, "bad.txt", cwd=tmp_path), 1, "bad.txt", "line 2", "40 digits")
 
 
 def test_what_cannot_be_fetched_or_asked(tmp_path: Path) -> None:
-    failed(run("get", "ftp://example.org/x", *LOCAL, cwd=tmp_path), 2, "ftp://", "http://")
-    failed(run("get", "", *LOCAL, cwd=tmp_path), 2, "empty", "magnet link")
-    failed(run("share", "http://example.org/x", *LOCAL, cwd=tmp_path), 2, "file or folder")
-    failed(run("get", HASH, "--tracker", "nonsense", *LOCAL, cwd=tmp_path), 2, "--tracker")
-    failed(run("get", HASH, "--seed-ratio", "-1", *LOCAL, cwd=tmp_path), 2, "--seed-ratio")
+    failed(here("get", "ftp://example.org/x", *LOCAL, cwd=tmp_path), 2, "ftp://", "http://")
+    failed(here("get", "", *LOCAL, cwd=tmp_path), 2, "empty", "magnet link")
+    failed(here("share", "http://example.org/x", *LOCAL, cwd=tmp_path), 2, "file or folder")
+    failed(here("get", HASH, "--tracker", "nonsense", *LOCAL, cwd=tmp_path), 2, "--tracker")
+    failed(here("get", HASH, "--seed-ratio", "-1", *LOCAL, cwd=tmp_path), 2, "--seed-ratio")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     url = f"http://127.0.0.1:{port}/x.torrent"
-    failed(run("get", url, *LOCAL, cwd=tmp_path), 1, "cannot fetch", url, "right")
+    failed(here("get", url, *LOCAL, cwd=tmp_path), 1, "cannot fetch", url, "right")
 
 
 def test_a_taken_port_is_told_with_one_remedy() -> None:
@@ -96,7 +96,7 @@ def test_an_error_is_the_last_event(tmp_path: Path) -> None:
 
 def test_no_such_interface(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"x" * 1000)
-    done = run("share", "x.bin", "--interface", "nope7", "--no-lan", cwd=tmp_path)
+    done = here("share", "x.bin", "--interface", "nope7", "--no-lan", cwd=tmp_path)
     failed(done, 2, "no interface or address nope7", "lo")
 
 
@@ -116,7 +116,7 @@ def test_no_peers_says_what_was_tried_and_gives_up_when_asked(tmp_path: Path) ->
 
 
 def test_an_error_before_the_transfer_is_an_event_too(tmp_path: Path) -> None:
-    done = run("get", "no.torrent", "--json", *LOCAL, cwd=tmp_path)
+    done = here("get", "no.torrent", "--json", *LOCAL, cwd=tmp_path)
     assert done.returncode == 1
     (row,) = [json.loads(line) for line in done.stdout.splitlines()]
     assert row["event"] == "error"
@@ -126,20 +126,20 @@ def test_an_error_before_the_transfer_is_an_event_too(tmp_path: Path) -> None:
 
 def test_a_private_torrent_needs_a_tracker(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"x" * 1000)
-    failed(run("share", "x.bin", "--private", *LOCAL, cwd=tmp_path), 2, "--tracker")
+    failed(here("share", "x.bin", "--private", *LOCAL, cwd=tmp_path), 2, "--tracker")
 
 
 def test_a_different_file_is_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(os.urandom(1000))
     (tmp_path / "x.bin.torrent").write_text("precious")
-    failed(run("share", "x.bin", *LOCAL, cwd=tmp_path), 1, "something else", "--torrent-out")
+    failed(here("share", "x.bin", *LOCAL, cwd=tmp_path), 1, "something else", "--torrent-out")
     assert (tmp_path / "x.bin.torrent").read_text() == "precious"
     (tmp_path / "x.bin.torrent").unlink()
     with sharing(tmp_path / "x.bin", cwd=tmp_path) as sharer:
         link = sharer.until("ready")["link"]
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "x.bin").write_text("precious")
-        done = run("get", link, "-o", "out", *LOCAL, cwd=tmp_path)
+        done = here("get", link, "-o", "out", *LOCAL, cwd=tmp_path)
         failed(done, 1, "something else", "-o")
         assert (tmp_path / "out" / "x.bin").read_text() == "precious"
     # the same content shared once more is no different file
@@ -154,8 +154,8 @@ def test_a_pipe_takes_one_file(tmp_path: Path) -> None:
         (folder / name).write_bytes(b"x" * 1000)
     with sharing(folder, cwd=tmp_path) as sharer:
         sharer.until("ready")
-        failed(run("get", "two.torrent", "-o", "-", *LOCAL, cwd=tmp_path), 2, "--select")
-        done = run("get", "two.torrent", "--select", "zzz", *LOCAL, cwd=tmp_path)
+        failed(here("get", "two.torrent", "-o", "-", *LOCAL, cwd=tmp_path), 2, "--select")
+        done = here("get", "two.torrent", "--select", "zzz", *LOCAL, cwd=tmp_path)
         failed(done, 2, "no file is called zzz", "spinney show")
 
 
@@ -195,11 +195,11 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(os.urandom(1000))
     with sharing(tmp_path / "x.bin", cwd=tmp_path) as sharer:
         link = sharer.until("ready")["link"]
-        failed(run("get", link, "-o", "/proc/spinney", *LOCAL, cwd=tmp_path), 1, "-o")
+        failed(here("get", link, "-o", "/proc/spinney", *LOCAL, cwd=tmp_path), 1, "-o")
 
 
 def test_a_log_file_that_cannot_be_written(tmp_path: Path) -> None:
-    done = run("get", HASH, "--log-file", "no/such/folder/log", *LOCAL, cwd=tmp_path)
+    done = here("get", HASH, "--log-file", "no/such/folder/log", *LOCAL, cwd=tmp_path)
     failed(done, 1, "log file")
 
 

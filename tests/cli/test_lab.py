@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from cli.processes import environment, run
+from cli.processes import environment, here, run
 
 
 def test_list_says_what_each_experiment_is_about() -> None:
@@ -49,7 +49,7 @@ def test_wrong_usage_says_what_there_is() -> None:
         (("run", "echo", "--set", "clients=x"), "whole number"),
         (("replay", "swarm", "--set", "peers=2,3"), "one value"),
     ):
-        done = run("lab", *arguments)
+        done = here("lab", *arguments)
         assert done.returncode == 2
         assert words in done.stderr
         assert "Traceback" not in done.stderr
@@ -65,7 +65,7 @@ def test_results_and_traces_need_a_place_before_anything_runs(tmp_path: Path) ->
     ):
         if "/dev/full" in arguments and not Path("/dev/full").exists():
             continue  # Linux's
-        done = run("lab", *arguments, cwd=tmp_path)
+        done = here("lab", *arguments, cwd=tmp_path)
         assert done.returncode == 1, done.stderr
         assert option in done.stderr
         assert "trials" not in done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.processes import LOCAL, Running, environment, run
+from cli.processes import LOCAL, Running, environment, here, run
 
 SIZE = 3_000_000
 HERE = [*LOCAL, "--ttl", "0"]
@@ -173,7 +173,7 @@ def test_a_sharer_that_is_killed(original: Path, tmp_path: Path) -> None:
 def test_wrong_arguments_are_told_in_a_sentence(
     wrong: list[str], words: str, original: Path, tmp_path: Path
 ) -> None:
-    done = run("share", original, *HERE, *wrong, cwd=tmp_path)
+    done = here("share", original, *HERE, *wrong, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.processes import run, sharing
+from cli.processes import LOCAL, here
 from spinney.cli.signing import default_path, publisher_seed
 from spinney.cli.verify import describe_paper
 from spinney.content.paper import public_key
@@ -23,42 +23,43 @@ def signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`file.bin`, shared once, signed by the key that was made for it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "file.bin").write_bytes(os.urandom(200_000))
-    with sharing(tmp_path / "file.bin", "--piece-length", "16k", "--sign", cwd=tmp_path) as sharer:
-        ready = sharer.until("ready")
+    share = ("share", "file.bin", "--piece-length", "16k", "--sign", "--seed-time", "0", *LOCAL)
+    done = here(*share, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     public = public_key(bytes.fromhex((tmp_path / "state/spinney/publisher.key").read_text()))
-    assert f"x.pub={public.hex()}" in ready["link"]
+    assert f"x.pub={public.hex()}" in done.stdout
     return tmp_path
 
 
 def test_show_says_what_the_paper_adds(signed: Path) -> None:
-    done = run("show", "file.bin.torrent", "--paper", cwd=signed)
+    done = here("show", "file.bin.torrent", "--paper", cwd=signed)
     assert done.returncode == 0, done.stderr
     for words in ("File ID", "fountain-1", "13 circular checksums", "unverified"):
         assert words in done.stdout
-    facts = json.loads(run("show", "file.bin.torrent", "--json", cwd=signed).stdout)
+    facts = json.loads(here("show", "file.bin.torrent", "--json", cwd=signed).stdout)
     assert len(facts["paper"]["checksums"]) == 13
     assert facts["paper"]["signature"] == "unverified"
-    link = json.loads(run("show", facts["link"], "--json", cwd=signed).stdout)
+    link = json.loads(here("show", facts["link"], "--json", cwd=signed).stdout)
     assert link["publisher"] == facts["paper"]["publisher"]
 
 
 def test_verify_tells_what_pairs_can_tell(signed: Path) -> None:
     public = publisher_seed(None)[1].hex()
     whole = json.loads(
-        run(
+        here(
             "verify", "file.bin.torrent", "--publisher", public, "--json", cwd=signed
         ).stdout
     )["paper"]  # fmt: skip
     assert (whole["checked_pairs"], whole["good_chunks"], whole["file_id"]) == (13, 13, True)
     assert whole["signature"] == "verified"
-    other = run("verify", "file.bin.torrent", "--publisher", "0" * 64, cwd=signed)
+    other = here("verify", "file.bin.torrent", "--publisher", "0" * 64, cwd=signed)
     assert other.returncode == 1
     assert "ANOTHER publisher" in other.stdout
     data = bytearray((signed / "file.bin").read_bytes())
     data[16_384 * 3 : 16_384 * 5] = bytes(2 * 16_384)  # never received
     data[16_384 * 8] ^= 1
     (signed / "file.bin").write_bytes(data)
-    done = run("verify", "file.bin.torrent", "--paper", "--json", cwd=signed)
+    done = here("verify", "file.bin.torrent", "--paper", "--json", cwd=signed)
     assert done.returncode == 1
     report = json.loads(done.stdout)
     assert report["files"][0]["bad_pieces"] == [3, 4, 8]
@@ -67,17 +68,18 @@ def test_verify_tells_what_pairs_can_tell(signed: Path) -> None:
     assert paper["bad_chunks"] == [8]
     assert paper["file_id"] is False
     assert paper["signature"] == "unverified"
-    people = run("verify", "file.bin.torrent", "--paper", cwd=signed).stdout
+    people = here("verify", "file.bin.torrent", "--paper", cwd=signed).stdout
     assert "10 of 13 pairs can be checked with 11 chunks here" in people
     assert "unverified" in people
 
 
 def test_what_was_not_made_with_them_has_none(tmp_path: Path) -> None:
     (tmp_path / "plain").write_bytes(b"x" * 1000)
-    with sharing(tmp_path / "plain", cwd=tmp_path) as sharer:
-        assert "x.pub" not in sharer.until("ready")["link"]
+    link = here("share", "plain", "--seed-time", "0", *LOCAL, cwd=tmp_path).stdout
+    assert "magnet:?" in link
+    assert "x.pub" not in link
     for verb in ("show", "verify"):
-        done = run(verb, "plain.torrent", "--paper", cwd=tmp_path)
+        done = here(verb, "plain.torrent", "--paper", cwd=tmp_path)
         assert done.returncode == 2
         assert "share --paper" in done.stderr
 

@@ -200,20 +200,25 @@ def test_ctrl_c_at_a_terminal_says_how_much_is_there(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals of that kind are of Unix")
 def test_a_terminal_that_is_held_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-S, or `| less` that nobody reads: the view stops, the transfer does not."""
+    """Ctrl-S, or `| less` that nobody reads: the view stops, the transfer does not.
+
+    A terminal with little room left says that it can be written to, and blocks whoever writes
+    more than that: each text here is longer than the last rest of room.
+    """
     import os
     import pty
 
     monkeypatch.setattr("spinney.cli.lines.PATIENCE_S", 0.2)
+    monkeypatch.setattr("spinney.cli.lines.LAST_WRITE_S", 0.2)
     monkeypatch.setenv("TERM", "xterm")
     ours, theirs = pty.openpty()  # nobody reads `ours`: what fits into it is soon full
     with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         monkeypatch.setattr(sys, "stdout", terminal)
         with ForPeople(live=True) as reporter:
-            for number in range(400):
-                reporter.heard(Progress(float(number), "ab", number, 400, 1.0, 1.0, 1, {}))
-                reporter.complain("x" * 200)
+            for number in range(50):
+                reporter.heard(Progress(float(number), "ab", number, 50, 1.0, 1.0, 1, {}))
+                reporter.complain("x" * 3000)
         shown = os.read(ours, 4096)
         assert b"\x1b[?25l" in shown or b"x" in shown
     os.close(ours)

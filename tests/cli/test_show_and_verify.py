@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.processes import run, sharing
+from cli.processes import LOCAL, here
 from spinney.errors import NotWritableError
 from spinney.net.host import File, OpenMode
 from spinney.net.live.storage import LiveStorage
@@ -24,61 +24,59 @@ def shared(tmp_path: Path) -> Path:
     (folder / "one.bin").write_bytes(os.urandom(100_000))
     (folder / "two.bin").write_bytes(os.urandom(70_000))
     words = ["--piece-length", "16k", "--comment", "for you", "--format", "hybrid"]
-    with sharing(folder, *words, cwd=tmp_path) as sharer:
-        sharer.until("ready")
+    assert here("share", "set", *words, "--seed-time", "0", *LOCAL, cwd=tmp_path).returncode == 0
     return tmp_path
 
 
 def test_show_for_people_and_programs(shared: Path) -> None:
-    done = run("show", "set.torrent", cwd=shared)
+    done = here("show", "set.torrent", cwd=shared)
     assert done.returncode == 0, done.stderr
     for word in ("set", "170,000", "hybrid", "one.bin", "16 KiB", "for you", "magnet:?"):
         assert word in done.stdout
-    facts = json.loads(run("show", "set.torrent", "--json", cwd=shared).stdout)
+    facts = json.loads(here("show", "set.torrent", "--json", cwd=shared).stdout)
     assert facts["total_bytes"] == 170_000
     assert [row["path"] for row in facts["files"]] == ["set/one.bin", "set/two.bin"]
     link = facts["link"]
-    again = json.loads(run("show", link, "--json", cwd=shared).stdout)
+    again = json.loads(here("show", link, "--json", cwd=shared).stdout)
     assert again["infohash"] == facts["infohash"]
     assert again["name"] == "set"
 
 
 def test_verify_tells_which_files_and_pieces_are_bad(shared: Path) -> None:
     for path in ([], ["set"], ["."]):
-        done = run("verify", "set.torrent", *path, cwd=shared)
+        done = here("verify", "set.torrent", *path, cwd=shared)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.startswith("whole: 2 files, ")
     data = bytearray((shared / "set" / "one.bin").read_bytes())
     data[50_000] ^= 1
     (shared / "set" / "one.bin").write_bytes(data)
-    done = run("verify", "set.torrent", cwd=shared)
+    done = here("verify", "set.torrent", cwd=shared)
     assert done.returncode == 1
     assert "one.bin: 1 piece (3)" in done.stdout
     assert "two.bin" not in done.stdout
     (shared / "set" / "two.bin").unlink()
-    report = json.loads(run("verify", "set.torrent", "--json", cwd=shared).stdout)
+    report = json.loads(here("verify", "set.torrent", "--json", cwd=shared).stdout)
     assert not report["whole"]
     assert [row["state"] for row in report["files"]] == ["bad", "missing"]
     assert report["files"][0]["bad_pieces"] == [3]
     (shared / "set" / "one.bin").unlink()
-    nothing = run("verify", "set.torrent", cwd=shared)
+    nothing = here("verify", "set.torrent", cwd=shared)
     assert nothing.returncode == 1
     assert "nothing of set" in nothing.stderr
 
 
 def test_verify_needs_the_torrent_itself(shared: Path) -> None:
-    link = json.loads(run("show", "set.torrent", "--json", cwd=shared).stdout)["link"]
-    done = run("verify", link, cwd=shared)
+    link = json.loads(here("show", "set.torrent", "--json", cwd=shared).stdout)["link"]
+    done = here("verify", link, cwd=shared)
     assert done.returncode == 2
     assert "magnet" in done.stderr
 
 
 def test_a_moved_single_file_is_verified_by_its_path(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(os.urandom(5000))
-    with sharing(tmp_path / "x.bin", cwd=tmp_path) as sharer:
-        sharer.until("ready")
+    here("share", "x.bin", "--seed-time", "0", *LOCAL, cwd=tmp_path)
     (tmp_path / "x.bin").rename(tmp_path / "y.bin")
-    assert run("verify", "x.bin.torrent", "y.bin", cwd=tmp_path).returncode == 0
+    assert here("verify", "x.bin.torrent", "y.bin", cwd=tmp_path).returncode == 0
 
 
 def test_a_file_that_cannot_be_read_is_not_called_bad(
@@ -100,5 +98,5 @@ def test_a_file_that_cannot_be_read_is_not_called_bad(
 def test_what_is_no_file_is_missing(shared: Path) -> None:
     (shared / "set" / "one.bin").unlink()
     (shared / "set" / "one.bin").mkdir()
-    report = json.loads(run("verify", "set.torrent", "--json", cwd=shared).stdout)
+    report = json.loads(here("verify", "set.torrent", "--json", cwd=shared).stdout)
     assert [row["state"] for row in report["files"]] == ["missing", "right"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import functools
 import os
 import resource
 import socket
@@ -103,6 +104,19 @@ class LiveMachines(Machines):
         for host in (self.a, self.b):
             assert isinstance(host, LiveHost)
             host.close()
+
+    @functools.cached_property
+    def group_port(self) -> int:  # type: ignore[override]
+        """A port that the system gives to nobody else while this holds it; members share it."""
+        holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        holder.bind(("", 0))
+        port: int = holder.getsockname()[1]
+        if sys.platform == "linux":
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._exit.callback(holder.close)
+        else:  # where all must have asked for it before binding
+            holder.close()
+        return port
 
     async def silent(self) -> Address:
         """A listener that accepts nobody, its queue full: the system drops what knocks."""

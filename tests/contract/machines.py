@@ -30,8 +30,8 @@ class Machines(abc.ABC):
     six: tuple[str, str]
     interface: str
     """The name of the interface by which both meet."""
-    group4: str = "239.195.7.7"
-    group6: str = "ff12::8000:1957"
+    group_port: int = 46_881
+    """Of the groups here: on a real machine nobody else's, so that no test hears another."""
     folder: str
     """An empty folder of `a`."""
     one_machine: bool = False
@@ -81,8 +81,11 @@ class Machines(abc.ABC):
     def addresses(self, family: int) -> tuple[str, str]:
         return self.four if family == 4 else self.six
 
-    def group(self, family: int) -> str:
-        return self.group4 if family == 4 else self.group6
+    def group(self, family: int, number: int = 0) -> str:
+        """Groups 0 and 1 of this test."""
+        if family == 6:
+            return f"ff12::{0x8000 + number:x}:{self.group_port:x}"
+        return f"239.{195 + number}.{self.group_port >> 8}.{self.group_port & 255}"
 
     def path(self, name: str) -> str:
         return f"{self.folder}/{name}"

@@ -12,7 +12,6 @@ from contract.machines import Ear, Machines, closing
 from spinney.errors import NetworkError
 from spinney.net.host import DatagramOptions, Datagrams
 
-GROUP_PORT = 46_881
 BOTH = pytest.mark.parametrize("family", [4, 6])
 
 
@@ -25,7 +24,7 @@ async def member(
 ) -> Datagrams:
     """A socket that has joined the group."""
     host = machines.a if of_a else machines.b
-    local = ("0.0.0.0" if family == 4 else "::", GROUP_PORT)
+    local = ("0.0.0.0" if family == 4 else "::", machines.group_port)
     socket = await host.open_datagrams(ear, local, group_options(machines))
     socket.join(machines.group(family), machines.interface, source)
     return socket
@@ -38,14 +37,14 @@ def _joins(machines: Machines, family: int) -> None:
         near = machines.addresses(family)[0]
         mouth = await machines.a.open_datagrams(Ear(), (near, 0), group_options(machines))
         joined = await member(machines, family, ear)
-        local = ("0.0.0.0" if family == 4 else "::", GROUP_PORT)
+        local = ("0.0.0.0" if family == 4 else "::", machines.group_port)
         other = await machines.b.open_datagrams(stranger, local, group_options(machines))
         # A second group keeps a path to `stranger` by which the end of the test is told.
-        elsewhere = "239.195.7.8" if family == 4 else "ff12::8000:1958"
+        elsewhere = machines.group(family, 1)
         other.join(elsewhere, machines.interface)
         with closing(mouth, joined, other):
-            mouth.send(b"to the group", (group, GROUP_PORT))
-            mouth.send(b"to the other group", (elsewhere, GROUP_PORT))
+            mouth.send(b"to the group", (group, machines.group_port))
+            mouth.send(b"to the other group", (elsewhere, machines.group_port))
             assert await ear.until(1) == [b"to the group"]
             assert await stranger.until(1) == [b"to the other group"]
             assert ear.heard[0][1] == mouth.local_address
@@ -75,15 +74,15 @@ def _joins_a_source(machines: Machines, family: int) -> None:
         unwanted = await machines.b.open_datagrams(Ear(), (far, 0), group_options(machines))
         joined = await member(machines, family, ear, source=near)
         with closing(wanted, unwanted, joined):
-            unwanted.send(b"from another", (group, GROUP_PORT))
+            unwanted.send(b"from another", (group, machines.group_port))
             await asyncio.sleep(0.01)
-            wanted.send(b"from the source", (group, GROUP_PORT))
+            wanted.send(b"from the source", (group, machines.group_port))
             assert await ear.until_heard(b"from the source") == [b"from the source"]
             joined.leave(group, machines.interface, near)
             joined.join(group, machines.interface, far)
-            wanted.send(b"no longer wanted", (group, GROUP_PORT))
+            wanted.send(b"no longer wanted", (group, machines.group_port))
             await asyncio.sleep(0.01)
-            unwanted.send(b"wanted now", (group, GROUP_PORT))
+            unwanted.send(b"wanted now", (group, machines.group_port))
             rows = await ear.until_heard(b"wanted now")
             assert rows == [b"from the source", b"wanted now"]
 
@@ -106,22 +105,22 @@ def _leaves(machines: Machines, family: int) -> None:
         leaving = await member(machines, family, ear)
         staying = await member(machines, family, staying_ear)
         with closing(mouth, staying, leaving):
-            mouth.send(b"first", (group, GROUP_PORT))
+            mouth.send(b"first", (group, machines.group_port))
             await asyncio.gather(ear.until(1), staying_ear.until(1))
             leaving.leave(group, machines.interface)
-            mouth.send(b"second", (group, GROUP_PORT))
+            mouth.send(b"second", (group, machines.group_port))
             await staying_ear.until(2)
             leaving.join(group, machines.interface)
-            mouth.send(b"third", (group, GROUP_PORT))
+            mouth.send(b"third", (group, machines.group_port))
             assert await ear.until_heard(b"third") == [b"first", b"third"]
             leaving.close()
             again_ear = Ear()
-            local = ("0.0.0.0" if family == 4 else "::", GROUP_PORT)
+            local = ("0.0.0.0" if family == 4 else "::", machines.group_port)
             again = await machines.b.open_datagrams(again_ear, local, group_options(machines))
-            mouth.send(b"fourth", (group, GROUP_PORT))
+            mouth.send(b"fourth", (group, machines.group_port))
             await staying_ear.until(4)
             again.join(group, machines.interface)
-            mouth.send(b"fifth", (group, GROUP_PORT))
+            mouth.send(b"fifth", (group, machines.group_port))
             assert await again_ear.until_heard(b"fifth") == [b"fifth"]
             assert ear.payloads == [b"first", b"third"]
             again.close()
@@ -139,7 +138,7 @@ def test_d11_leave_over_ipv6(isolated_machines: Machines) -> None:
 
 def _goes_out(machines: Machines, family: int) -> None:
     async def check() -> None:
-        group = (machines.group(family), GROUP_PORT)
+        group = (machines.group(family), machines.group_port)
         near = machines.addresses(family)[0]
         own = Ear()
         listening = await member(machines, family, own, of_a=True)
@@ -186,8 +185,8 @@ def test_d12_hops_are_on_the_wire(machines: Machines, hops: int) -> None:
     async def check() -> None:
         raw = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        raw.bind(("", GROUP_PORT))
-        request = socket.inet_aton(machines.group4) + socket.inet_aton(machines.four[0])
+        raw.bind(("", machines.group_port))
+        request = socket.inet_aton(machines.group(4)) + socket.inet_aton(machines.four[0])
         raw.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
         raw.setsockopt(socket.IPPROTO_IP, 12, 1)  # IP_RECVTTL
         raw.settimeout(5)
@@ -195,7 +194,7 @@ def test_d12_hops_are_on_the_wire(machines: Machines, hops: int) -> None:
             Ear(), (machines.four[0], 0), group_options(machines, multicast_hops=hops)
         )
         with raw, closing(mouth):
-            mouth.send(b"x", (machines.group4, GROUP_PORT))
+            mouth.send(b"x", (machines.group(4), machines.group_port))
             await asyncio.sleep(0.01)
             _, control, _, _ = raw.recvmsg(10, 100)
             assert [int.from_bytes(value, "little") for _, _, value in control] == [hops]
@@ -211,7 +210,7 @@ def _two_in_a_group(machines: Machines, family: int) -> None:
         mouth = await machines.a.open_datagrams(Ear(), (near, 0), group_options(machines))
         with closing(mouth, *sockets):
             for n in range(20):
-                mouth.send(bytes([n]), (machines.group(family), GROUP_PORT))
+                mouth.send(bytes([n]), (machines.group(family), machines.group_port))
             for ear in ears:
                 assert await ear.until(20) == [bytes([n]) for n in range(20)]
 

@@ -116,17 +116,18 @@ def test_a_stranger_on_the_port_who_is_not_in_the_group_is_not_heard() -> None:
         host, other_host = LiveHost(), LiveHost()
         near, far = IpGroups(host, hops=0), IpGroups(other_host, hops=0)
         ears = Member(), Member()
+        numbers = [f"239.255.{host.rng.randrange(1, 250)}.{last}" for last in (1, 2)]
         groups = [
-            await near.join(near.address("239.255.7.1"), ears[0]),
-            await far.join(near.address("239.255.7.2"), ears[1]),
+            await near.join(near.address(numbers[0]), ears[0]),
+            await far.join(near.address(numbers[1]), ears[1]),
         ]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mouth:
             mouth.setsockopt(
                 socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1")
             )
             mouth.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 0)
-            mouth.sendto(b"to one", ("239.255.7.1", 6_780))
-            mouth.sendto(b"to two", ("239.255.7.2", 6_780))
+            mouth.sendto(b"to one", (numbers[0], 6_780))
+            mouth.sendto(b"to two", (numbers[1], 6_780))
         async with asyncio.timeout(5):
             assert await ears[0].until(1) == [b"to one"]
             assert await ears[1].until(1) == [b"to two"]

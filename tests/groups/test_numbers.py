@@ -8,7 +8,7 @@ from pathlib import Path
 
 import spinney.groups.group
 
-SENTENCE = re.compile(r"^ +(G\d+)\. ", re.MULTILINE)
+SENTENCE = re.compile(r"^ *(G\d+)\. ", re.MULTILINE)
 CHECK = re.compile(r"test_(g\d+)_")
 
 

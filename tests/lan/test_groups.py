@@ -48,13 +48,23 @@ def test_joins_through_a_switch_that_snoops(six: bool) -> None:
 
 
 def test_a_querier_that_starts_late_cuts_off_and_rejoining_brings_it_back() -> None:
-    with Lan(6, snooping="trap") as lan:
-        members = machines(lan, 0, 1, 2, 3, 4, 5)
+    """It floods for ten seconds; then those go without whose report it did not hear.
+
+    Hosts hear each other's reports and keep theirs back, but on a busy machine they may join so
+    far apart that all report: here the reports of two of them never get out.
+    """
+    mute = ("add table ip mute", "add chain ip mute out { type filter hook output priority 0 ; }",
+            "add rule ip mute out ip protocol igmp drop")  # fmt: skip
+    with Lan(4, snooping="trap") as lan:
+        for host in (2, 3):
+            for line in mute:
+                lan.run(host, ["nft", line])
+        members = machines(lan, 0, 1, 2, 3)
         meet(members)
         cut: list[Machine] = []
         sent = 0
-        ends = time.monotonic() + 20
-        while not cut and time.monotonic() < ends:
+        ends = time.monotonic() + 30
+        while len(cut) < 2 and time.monotonic() < ends:
             members[0].ask("send", name="room", first=sent, count=10)
             sent += 10
             time.sleep(0.5)
@@ -63,7 +73,9 @@ def test_a_querier_that_starts_late_cuts_off_and_rejoining_brings_it_back() -> N
                 for each in members[1:]
                 if each.ask("heard", name="room")["distinct"] <= sent - 20
             ]
-        assert cut, "nobody was cut off: the laboratory's trap does not work"
+        assert set(cut) >= set(members[2:]), "the laboratory's trap does not work"
+        for host in (2, 3):
+            lan.run(host, ["nft", "delete table ip mute"])
         for each in members[1:]:
             each.ask("rejoin", name="room")
             each.ask("forget", name="room")

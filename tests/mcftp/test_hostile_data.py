@@ -83,6 +83,47 @@ def test_what_makes_no_sense_is_counted_and_never_stored() -> None:
     play(world, main())
 
 
+def test_a_burst_is_taken_as_its_datagrams_one_by_one() -> None:
+    """Whatever is in it: doubles, repair, another block, other numbers, a stranger's."""
+    content = Content([2 * MIB], MIB)
+    world, hosts = lan(3)
+
+    async def main() -> None:
+        stage = Stage(content)
+        stream = sender_stream(stage.layout, RATE)
+        receivings = [await stage.receiving(host, stream) for host in hosts[1:]]
+        sending = await stage.sending(hosts[0], stream)
+        await asyncio.sleep(0.02)
+        await sending.close()
+        await asyncio.sleep(0.1)
+        ours, body = p.prefix_of(p.DATA, 0, stage.tag), bytes(range(256)) * 5 + bytes(128)
+        foreign = p.prefix_of(p.DATA, 0, p.tag_of(b"other file", b"reign"))
+        usual = [(ours, 0, symbol) for symbol in (300, 301, 303, 303, 302)]
+        odd = [(ours, 0, 745), (ours, 0, 745 + 256), (ours, 0, 745), (ours, 0, 746), (ours, 0, 744)]
+        more = [(ours, 1, 9), (ours, 1, 10), (ours, 2, 0), (ours, 0, 310), (ours, 1, 9)]
+        for number, rows in enumerate([usual, odd, more, [*usual[:2], (foreign, 0, 320), *more]]):
+            sent = [p.HEADER.pack(*row) + body for row in rows]
+            short = [p.HEADER.pack(ours, 0, 330 + number) + body[:-1]] * (number % 2)
+            one, other = (receiving.following[0] for receiving in receivings)
+            address = next(iter(one._confirmed))
+            one.group_received([(data, address) for data in [*sent, *short]])
+            other.group_burst(memoryview(b"".join([*sent, *short])), 1424, address)
+        states = [
+            [(each.block, each.missing, bytes(each.seen), each.repairs, bytes(each.data[:MIB]))
+             for each in receiving.buffers]
+            for receiving in receivings
+        ]  # fmt: skip
+        assert states[0] == states[1]
+        assert [row[0] for row in states[0]] == [0, 1]
+        assert states[0][0][3].keys() == {745, 745 + 256}
+        rows = ("heard", "duplicates", "unwanted", "foreign", "malformed")
+        counts = [[getattr(r.following[0], row) for row in rows] for r in receivings]
+        assert counts[0] == counts[1]
+        assert all(counts[0][at] for at in (0, 1, 3, 4))
+
+    play(world, main())
+
+
 def test_forged_symbols_from_elsewhere_are_dropped_once_a_mark_was_heard() -> None:
     content = Content([4 * MIB], MIB)
     world, hosts = lan(3)

@@ -84,8 +84,17 @@ def test_a_request_made_before_the_block_was_sent_or_sent_again_counts_for_nothi
 def test_who_lacks_most_of_a_block_gets_its_source_symbols_again() -> None:
     plan = plan_of(2)
     drain(plan)
-    plan.ask(Lack(1, 1, 0, 600), b"a" * 20, 0.0)
+    plan.ask(Lack(1, 1, 0, 720), b"a" * 20, 0.0)
     assert plan.coming() == ((1, 1),)
+    assert drain(plan) == [(1, symbol) for symbol in range(K)]
+
+
+def test_what_nobody_lacks_is_passed_over_and_sent_if_asked_for() -> None:
+    plan = plan_of(4)
+    plan.skip = 0b1011
+    assert {block for block, _ in drain(plan)} == {2}
+    assert plan.position == 4
+    plan.ask_whole(1, 1)
     assert drain(plan) == [(1, symbol) for symbol in range(K)]
 
 

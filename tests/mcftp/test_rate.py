@@ -26,9 +26,11 @@ def drive(
     other: Callable[[float], float] = nobody,
     start: float = 0.0,
 ) -> float:
-    """A fluid link: what is too much waits, then is lost.  Returns the mean rate delivered."""
+    """A fluid link: what is too much waits, then is lost; it is reported each 0.1 s.  Returns the
+    mean rate delivered."""
     step, now, waiting, delivered, rng = 0.01, start, 0.0, 0.0, random.Random(1)
-    lost = sent = 0.0
+    lost = sent = came = 0.0
+    report_at = start
     while now < start + seconds:
         now += step
         mine, theirs = rate.bytes_per_s * step, other(now) * step
@@ -37,10 +39,13 @@ def drive(
         waiting = max(0.0, waiting - over)
         gone = over * mine / (mine + theirs) + mine * max(0.0, rng.gauss(loss, loss / 4))
         delivered += mine - gone
-        lost, sent = lost * 0.9 + gone, sent * 0.9 + mine
+        served = link * mine / (mine + theirs) if waiting else mine / step
+        lost, sent, came = lost + gone, sent + mine, came + step * served
         rate.sent(int(mine), now)
-        if gone:
-            rate.heard(lost / sent, waiting / link, now)
+        if now >= report_at + 0.1:
+            got = came / (now - report_at) * (1 - loss)
+            rate.heard(max(0.0, lost) / sent, waiting / link, now, got)
+            lost, sent, came, report_at = 0.0, 0.0, 0.0, now
     return delivered / seconds
 
 
@@ -88,4 +93,28 @@ def test_it_starts_modestly_and_changes_only_now_and_then() -> None:
     rate.sent(1, START_INTERVAL_S / 2)
     assert rate.bytes_per_s == 2 * MB
     rate.sent(1, START_INTERVAL_S)
+    assert rate.bytes_per_s == 2 * MB  # nobody has said how it is
+    rate.heard(0.0, 0.0, 1.5 * START_INTERVAL_S)
+    rate.sent(1, 2 * START_INTERVAL_S)
     assert rate.bytes_per_s == 4 * MB
+
+
+def test_a_report_of_too_much_counts_at_once_and_tells_what_the_way_carries() -> None:
+    rate = FoundRate(40 * MB)
+    rate.sent(1, 0.0)
+    rate.heard(0.3, 0.05, 0.02, 24 * MB)
+    rate.sent(1, 0.02)
+    assert rate.capacity == 24 * MB
+    assert 12 * MB <= rate.bytes_per_s < 22 * MB  # the queue drains
+    rate.sent(1, 0.5)
+    assert rate.bytes_per_s == pytest.approx(0.95 * 24 * MB)
+
+
+def test_what_is_lost_at_the_first_modest_rate_is_no_congestion() -> None:
+    rate = FoundRate(2 * MB)
+    rate.sent(1, 0.0)
+    for step in range(1, 5):
+        rate.heard(0.05, 0.001, step * START_INTERVAL_S - 0.01, 2 * MB)
+        rate.sent(1, step * START_INTERVAL_S)
+    assert rate.capacity is None
+    assert rate.bytes_per_s > 10 * MB

@@ -224,7 +224,7 @@ def test_a_pipe_is_refused_and_does_not_hang(host: LiveHost, tmp_path: Path) -> 
             host.storage.open(str(tmp_path / "pipe"), mode)
     with pytest.raises(StorageError, match="not a file"):
         host.storage.open("pipe", "read", beneath=str(tmp_path))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     info = host.storage.info(str(tmp_path / "pipe"))
     assert info is not None
     assert info.kind == "other"

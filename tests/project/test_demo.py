@@ -17,7 +17,6 @@ from project.tree import ROOT
 DEMO = [sys.executable, str(ROOT / "demo" / "demo.py"), "--plain"]
 
 
-@pytest.mark.xdist_group("demo")
 def test_the_demo_verifies_and_sums_up(tmp_path: Path) -> None:
     done = subprocess.run(
         [*DEMO, "--size", "4", "--getters", "3"],
@@ -40,7 +39,6 @@ def test_the_demo_verifies_and_sums_up(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "the demo cleans up its files"
 
 
-@pytest.mark.xdist_group("demo")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_process_outlives_the_demo(end: int, tmp_path: Path) -> None:
     if end == signal.SIGKILL and sys.platform != "linux":

@@ -14,7 +14,7 @@ import pytest
 
 from project.tree import ROOT
 
-pytestmark = [pytest.mark.xdist_group("wheel"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)  # one worker has all of them: tests/scheduling.py
 
 
 def run(command: list[str | Path], **options: object) -> str:
@@ -42,9 +42,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `spinney` of a fresh environment; nothing of this tree is on its path."""
     folder = tmp_path_factory.mktemp("empty")
-    run([sys.executable, "-m", "venv", folder / "env"])
-    python = folder / "env" / "bin" / "python"
-    run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel])
+    run([sys.executable, "-m", "venv", "--without-pip", folder / "env"])
+    pip = [sys.executable, "-m", "pip", "--python", folder / "env" / "bin" / "python"]
+    run([*pip, "install", "--quiet", "--disable-pip-version-check", wheel])
     return folder / "env" / "bin" / "spinney"
 
 

@@ -6,6 +6,7 @@ load asyncio, ssl, rich or any room (`tests/project/test_startup.py`).
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from typing import NoReturn
@@ -54,7 +55,9 @@ def main() -> NoReturn:
     from spinney.cli import stdstreams
 
     stdstreams.fill()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    gc.freeze()  # else Python searches all that was imported for garbage before it leaves
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

@@ -15,6 +15,8 @@ MOST_FRAMES_WAITING = 4
 """Of a progress line: a terminal that was held shows what is, not what was."""
 PATIENCE_S = 5.0
 """At the end, a reader that takes nothing for so long is left."""
+LAST_WRITE_S = 1.0
+"""For a write under way to end once it is not wanted; one to a terminal that is held never does."""
 
 
 class Lines:
@@ -61,7 +63,7 @@ class Lines:
     def finish(self) -> None:
         """Waits until all is written, or until the reader has taken nothing for a while."""
         with self._changed:
-            while self._waiting:
+            while self._waiting and not self._stop.is_set():
                 before = self._written
                 self._changed.wait_for(
                     lambda before=before: self._written != before,  # type: ignore[misc]
@@ -71,7 +73,8 @@ class Lines:
                     self._stop.set()
                     break
         if self._stop.is_set() and self._thread is not None:
-            self._thread.join()
+            # A terminal may say that it takes something and then block for want of room.
+            self._thread.join(LAST_WRITE_S)
 
     def _write(self) -> None:
         while not self._stop.is_set():

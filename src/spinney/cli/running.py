@@ -33,6 +33,8 @@ class _LogFile(logging.FileHandler):
             super().handleError(record)
             return
         logging.getLogger("spinney").removeHandler(self)
+        with contextlib.suppress(OSError):  # else what it still holds is tried once more, aloud
+            self.close()
         with contextlib.suppress(OSError):
             why = f"cannot write the log file {self.baseFilename}: {error.strerror}"
             print(f"spinney: {why}; it ends here", file=sys.stderr, flush=True)

@@ -20,11 +20,12 @@ w * (K + 1) >> 32; the first three cut order 0, the next three order 1, and so o
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from hashlib import blake2b, shake_128
-from itertools import accumulate
-from operator import xor
+from itertools import accumulate, compress
+from operator import or_, xor
 from struct import Struct
 
 from spinney.coding.code import source_symbols
@@ -36,6 +37,8 @@ CUTS = 3
 MOST_SYMBOLS = 1 << 16
 """More than the largest block has: 2 MiB are 1,490 symbols."""
 MOST_REPAIR = (1 << 32) - MOST_SYMBOLS
+FIRST_CUTS = range(0, ORDERS * CUTS, CUTS)
+"""Where the cuts of each order begin."""
 _WORDS = Struct(f"<{ORDERS * CUTS}L")
 _NAME = Struct("<QQ")
 
@@ -130,17 +133,16 @@ class Fountain:
         if len(usable) < wanted:
             return wanted - len(usable)
         rows = [cuts(count, number) for number in usable]
-        width = 8 * symbol_bytes
-        low = (1 << width) - 1
+        sums = solve(_marks(count, missing, rows), wanted)
+        if len(sums) < wanted:
+            return wanted - len(sums)  # found out before a symbol was touched
+        values = [0] * len(rows)
+        used = reduce(or_, sums)  # what is too much is left out: each row cuts every order
+        chosen = [at for at in range(len(rows)) if used >> at & 1]
         with memoryview(block) as view:
-            totals = _totals(view, symbol_bytes, missing, rows)
-            values = [
-                total & low ^ int.from_bytes(repairs[number], "little")
-                for total, number in zip(totals, usable, strict=True)
-            ]
-            sums = solve([total >> width for total in totals], wanted)
-            if len(sums) < wanted:
-                return wanted - len(sums)
+            totals = _totals(view, symbol_bytes, missing, [rows[at] for at in chosen])
+            for at, total in zip(chosen, totals, strict=True):
+                values[at] = total ^ int.from_bytes(repairs[usable[at]], "little")
             for symbol, value in zip(missing, add_up(sums, values), strict=True):
                 start = symbol * symbol_bytes
                 length = min(symbol_bytes, len(view) - start)
@@ -149,40 +151,55 @@ class Fountain:
         return 0
 
 
+def _marks(count: int, missing: Sequence[int], rows: Sequence[Sequence[int]]) -> list[int]:
+    """For each row which of the missing symbols it holds, a bit each, the first lowest."""
+    marks = [0] * len(rows)
+    for places, first in zip(_places(count), FIRST_CUTS, strict=True):
+        lost = sorted((places[symbol], 1 << bit) for bit, symbol in enumerate(missing))
+        ends = [place for place, _ in lost]
+        before = list(accumulate((mark for _, mark in lost), xor, initial=0))
+        marks = [
+            mark
+            ^ before[bisect_left(ends, row[first])]
+            ^ before[bisect_left(ends, row[first + 1])]
+            ^ before[bisect_left(ends, row[first + 2])]
+            for mark, row in zip(marks, rows, strict=True)
+        ]
+    return marks
+
+
 def _totals(
     view: memoryview, symbol_bytes: int, missing: Sequence[int], rows: Sequence[Sequence[int]]
 ) -> list[int]:
-    """For each row the sum of the symbols of a block that are here and, above it, which of the
-    missing ones it holds, a bit each, the first lowest.
+    """For each row the sum of the symbols of a block that are here.
 
     The cuts of all rows part an order into stretches; each symbol is added to its stretch of
     each order as it is read, so that no integer outlives its turn in the processor's cache.
     """
     count = source_symbols(len(view), symbol_bytes)
+    here = bytearray(b"\1") * count
+    for symbol in missing:
+        here[symbol] = 0
     stretches, sums = [], []
-    for places, begin in zip(_places(count), range(0, ORDERS * CUTS, CUTS), strict=True):
+    for places, first in zip(_places(count), FIRST_CUTS, strict=True):
         is_cut = bytearray(count + 1)
         for row in rows:
-            for cut in row[begin : begin + CUTS]:
+            for cut in row[first : first + CUTS]:
                 is_cut[cut] = 1
         stretch = list(accumulate(is_cut))
-        stretches.append((stretch, list(map(stretch.__getitem__, places))))
+        stretches.append((stretch, map(stretch.__getitem__, places)))
         sums.append([0] * (stretch[-1] + 1))
     (cut_a, of_a), (cut_b, of_b), (cut_c, of_c), (cut_d, of_d) = stretches
     one, two, three, four = sums
-    marked = {symbol: 1 << 8 * symbol_bytes + bit for bit, symbol in enumerate(missing)}
-    mark_of = marked.get
     number_of, starts = int.from_bytes, range(0, max(1, len(view)), symbol_bytes)
-    for symbol, (at, a, b, c, d) in enumerate(zip(starts, of_a, of_b, of_c, of_d, strict=True)):
-        # The mark of a missing symbol is never 0.
-        value = mark_of(symbol) or number_of(view[at : at + symbol_bytes], "little")
+    for at, a, b, c, d in compress(zip(starts, of_a, of_b, of_c, of_d, strict=True), here):
+        value = number_of(view[at : at + symbol_bytes], "little")
         one[a] ^= value
         two[b] ^= value
         three[c] ^= value
         four[d] ^= value
     # What lies before a cut is what the stretches before it hold together.
-    before = [list(accumulate(each, xor, initial=0)) for each in sums]
-    one, two, three, four = before
+    one, two, three, four = (list(accumulate(each, xor, initial=0)) for each in sums)
     return [
         one[cut_a[a]] ^ one[cut_a[b]] ^ one[cut_a[c]]
         ^ two[cut_b[d]] ^ two[cut_b[e]] ^ two[cut_b[f]]

@@ -165,7 +165,8 @@ class OpenPiece(Generic[S]):
     @property
     def untouched(self) -> bool:
         """Nobody brought anything, nobody is asked for anything."""
-        return self.asked_of_nobody() and not self.segments()
+        brought = any(sender is not None for sender in self.senders)  # ends at the first
+        return not brought and self.asked_of_nobody()
 
     def segments(self) -> list[tuple[int, int, S]]:
         """(start, end, sender) of all that senders brought, without padding."""

@@ -39,7 +39,7 @@ class BlockBuffer:
         "symbols_sent",
     )
 
-    def __init__(self, layout: BlockLayout, block: int, data: bytearray) -> None:
+    def __init__(self, layout: BlockLayout, block: int, data: memoryview) -> None:
         self.block = block
         self.data = data
         self.offset, self.length = layout.extent(block)
@@ -141,7 +141,7 @@ class BlockBuffers:
         self._layout = layout
         self.most = max(MIN_BLOCKS, limit_bytes // max(1, layout.block_bytes))
         self._pool_blocks = pool_blocks
-        self._pool: list[bytearray] = []
+        self._pool: list[memoryview] = []
         self._open: dict[int, BlockBuffer] = {}
         self.evicted = 0
 
@@ -157,7 +157,8 @@ class BlockBuffers:
     def open(self, block: int) -> tuple[BlockBuffer, BlockBuffer | None]:
         """A new buffer, and the one that had to go for it."""
         victim = self._make_room() if len(self._open) >= self.most else None
-        data = self._pool.pop() if self._pool else bytearray(self._layout.block_bytes)
+        # A view: what is copied into a bytearray itself is copied twice.
+        data = self._pool.pop() if self._pool else memoryview(bytearray(self._layout.block_bytes))
         buffer = self._open[block] = BlockBuffer(self._layout, block, data)
         return buffer, victim
 

@@ -11,15 +11,15 @@ class DataSettings:
 
     `burst_datagrams`: datagrams handed over in one call: 8 to 16 pass the shallow queue of a
     switch, 46 lose 0.65 % of them.  `late_s`: what a stalled sender may make up for; more is
-    forgotten, because making it up at once overflows queues.  `catch_up`: how much faster than
-    its rate a sender is meanwhile.
+    forgotten, because making it up overflows queues.  `volley_s`: at once.  `catch_up`: how much
+    faster than its rate a sender is meanwhile.
 
     `repair_share`: of the datagrams, at most so many are repair while blocks are still to be
     sent for the first time.  `hopeless_share`: who asks for more than this share of what was
     sent is served last, and told so.  `spare_symbols`: added to each answer: a code over GF(2)
-    needs 1.6 symbols beyond the lost ones, and an attempt in vain costs two milliseconds.
+    needs 1.6 symbols beyond the lost ones, and asking for more takes another round trip.
     `whole_share`: who lacks so much of a block gets its source symbols again, which need no
-    decoding.
+    decoding; who lacks less would get again what it has.
 
     `mark_interval_s` and `idle_mark_s`: how often a sender says where it is, working and idle;
     `quick_mark_s`: the least time between two.  `idle_after_s`: without a request, it is idle.
@@ -43,13 +43,14 @@ class DataSettings:
     """
 
     burst_datagrams: int = 16
-    late_s: float = 0.02
+    late_s: float = 0.05
+    volley_s: float = 0.016
     catch_up: float = 2.0
 
     repair_share: float = 0.5
     hopeless_share: float = 0.35
     spare_symbols: int = 3
-    whole_share: float = 0.75
+    whole_share: float = 0.92
 
     mark_interval_s: float = 0.1
     quick_mark_s: float = 0.02

@@ -83,9 +83,8 @@ class Delivering:
         """False: the transfer has no room, and it may be tried again."""
         before = self._feed.refused_bytes
         buffer.delivered = True
-        with memoryview(buffer.data) as view:
-            for start, end in self._wanted_ranges(buffer):
-                self._feed.deliver(buffer.offset + start, view[start:end])
+        for start, end in self._wanted_ranges(buffer):
+            self._feed.deliver(buffer.offset + start, buffer.data[start:end])
         block = buffer.block
         self._done(block)
         if self._feed.refused_bytes > before and self._claims.wanted(block):

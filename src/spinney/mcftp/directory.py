@@ -48,6 +48,9 @@ class Entry:
 class GroupDirectory(Protocol):
     """Exact keys of bytes, values of bytes, each with an owner and an end."""
 
+    def known(self, key: bytes) -> Entry | None:
+        """The entry that wins, as far as it is known without asking anybody."""
+
     async def find(self, key: bytes, *, patience_s: float = 0.0) -> Entry | None:
         """The entry that wins, or None when nobody answered (within about a second) and nobody
         claimed it within `patience_s` more, where the directory can tell that."""

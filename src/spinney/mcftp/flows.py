@@ -19,7 +19,8 @@ from spinney.net.host import Address, Host
 from spinney.trust.keys import Keys
 
 JOIN_S = 0.1
-"""From a schedule to the first symbol: receivers hear of it and join (12 to 17 ms each by IGMP)."""
+"""From a schedule to the first symbol, where none was told before the start: receivers hear of it
+and join (12 to 17 ms each by IGMP)."""
 FIRST_TURNS = 1 << 22
 """A sender begins its repair symbols anywhere among these: who takes over a sender number, and
 who restarts, seldom sends again what was sent."""
@@ -64,6 +65,7 @@ class Flows:
         self.receiving: Receiving | None = None
         self.followed: dict[int, Stream] = {}
         self.streams: tuple[Stream, ...] = ()
+        self.started = False
         self.tag = b""
         self.left_sent_bytes = 0
         """Sent on streams that have ended."""
@@ -72,6 +74,8 @@ class Flows:
         leader gives their blocks to another stream."""
         self.failures = 0
         self._tags: dict[int, bytes] = {}
+        self._told_at: dict[int, float] = {}
+        """When each stream of the schedule was told of first."""
         self._rate = rate
         self._warn = warn
         self._changed = changed
@@ -79,6 +83,10 @@ class Flows:
         self._task: asyncio.Task[None] | None = None
         self._warned: dict[str, None] = {}
         self._failed_at: dict[int, float] = {}
+        self.leaves = False
+        """Leave a stream whose sender says so: there is another way to fetch."""
+        self._left: dict[int, bytes] = {}
+        """Streams that were left so, with their addresses."""
 
     def _is_sound(self, stream: Stream) -> bool:
         """Is it a group of ours, and does it name each block once, none beyond the file's end?"""
@@ -89,14 +97,18 @@ class Flows:
             end = first + count
         return end <= self.layout.block_count and self.groups.valid(stream.address)
 
-    def set(self, tag: bytes, streams: tuple[Stream, ...]) -> None:
-        """What ought to run from now on.  Streams that make no sense came from a liar."""
+    def set(self, tag: bytes, streams: tuple[Stream, ...], *, started: bool = True) -> None:
+        """What ought to run from now on.  Streams that make no sense came from a liar.  Before
+        the start, groups are joined and senders mark them, and no data is sent."""
         streams = tuple(stream for stream in streams if self._is_sound(stream))
-        if (tag, streams) == (self.tag, self.streams):
+        if (tag, streams, started) == (self.tag, self.streams, self.started):
             return
-        self.tag, self.streams = tag, streams
+        self.tag, self.streams, self.started = tag, streams, started
         numbers = {stream.number for stream in streams}
+        now = self.host.time()
+        self._told_at = {number: self._told_at.get(number, now) for number in numbers}
         self.failed = {number: row for number, row in self.failed.items() if number in numbers}
+        self._left = {number: row for number, row in self._left.items() if number in numbers}
         self._wake.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="streams")
@@ -119,7 +131,7 @@ class Flows:
         while True:
             self._wake.clear()
             tag, streams = self.tag, self.streams
-            await self._send(tag, streams)
+            await self._send(tag, streams, self.started)
             await self._receive(tag, streams)
             self._changed()
             try:
@@ -157,7 +169,7 @@ class Flows:
         self.warn_once(f"sending by multicast failed and is begun anew: {name}: {error}")
         self._wake.set()
 
-    async def _send(self, tag: bytes, streams: tuple[Stream, ...]) -> None:
+    async def _send(self, tag: bytes, streams: tuple[Stream, ...], started: bool) -> None:
         mine = self._to_send(streams)
         for number, sending in list(self.sending.items()):
             stream = mine.get(number)
@@ -166,8 +178,8 @@ class Flows:
                 del self.sending[number]
                 self.left_sent_bytes += sending.sent_bytes
                 await sending.close()
-        if mine.keys() - self.sending.keys():
-            await asyncio.sleep(JOIN_S)
+        if started:
+            await self._until_joined([n for n in mine if n not in self.sending or self._held(n)])
         for number, stream in mine.items():
             running = self.sending.get(number)
             if running is not None:
@@ -176,6 +188,8 @@ class Flows:
                     running.reschedule(
                         stream, self._rate(stream) if slower and self._rate else None
                     )
+                if started:
+                    running.release()
                 continue
             sending = Sending(
                 self.host,
@@ -187,6 +201,7 @@ class Flows:
                 self.settings,
                 rate=self._rate(stream) if self._rate is not None else None,
                 first_turn=self.host.rng.randrange(FIRST_TURNS),
+                held=not started,
             )
             sending.on_failure(partial(self._sending_failed, number))
             try:
@@ -198,9 +213,18 @@ class Flows:
             self.sending[number] = sending
             self._tags[number] = tag
 
+    def _held(self, number: int) -> bool:
+        return self.sending[number].held
+
+    async def _until_joined(self, numbers: list[int]) -> None:
+        told_at = max((self._told_at[number] for number in numbers), default=float("-inf"))
+        await asyncio.sleep(max(0.0, told_at + JOIN_S - self.host.time()))
+
     async def _receive(self, tag: bytes, streams: tuple[Stream, ...]) -> None:
         wanted = {} if not self.receives or self.transfer.complete else {
-            stream.number: stream for stream in streams if not self._is_mine(stream)
+            stream.number: stream
+            for stream in streams
+            if not self._is_mine(stream) and self._left.get(stream.number) != stream.address
         }  # fmt: skip
         if not wanted and self.receiving is None:
             return
@@ -290,7 +314,12 @@ class Flows:
         self._warned.clear()
 
     def dismissed(self, stream: Stream) -> None:
-        self.warn_once("too much is lost by multicast here: the rest comes by the swarm")
+        if self.leaves:
+            self._left[stream.number] = stream.address
+            self._wake.set()
+            self.warn_once("too much is lost by multicast here: the rest comes by the swarm")
+        else:
+            self.warn_once("too much is lost by multicast here: the rest comes after the others'")
 
     def spoiled(self, stream: Stream, address: Address) -> None:
         self.warn_once(f"{address[0]} sends wrong data by multicast: it is heard no more")

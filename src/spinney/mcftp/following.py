@@ -4,6 +4,7 @@ symbol copied to its place, a byte set."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from struct import error as StructError
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,13 @@ from spinney.mcftp.packets import (
     MAX_LACKS,
     MAX_RUNS,
     NEED,
+    PREFIX_BYTES,
     Mark,
     Need,
     decode_mark,
     decode_need,
     encode_need,
+    headers_of,
     order_of,
     prefix_of,
 )
@@ -35,6 +38,8 @@ from spinney.net.host import Address
 if TYPE_CHECKING:
     from spinney.mcftp.receiving import Receiving
 
+FULL_BYTES = HEADER_BYTES + SYMBOL_BYTES
+"""A datagram of data, all but the last of a block."""
 MAX_ADDRESSES = 4
 """Addresses that one stream's data is taken from: its sender's interfaces."""
 FADE = 0.7
@@ -78,6 +83,7 @@ class Following(GroupReceiver):
         symbols = self._layout.source_symbols(0) if self._layout.block_count else 0
         self._put_off = self._settings.hopeless_share * symbols
         self._prefix = prefix_of(DATA, stream.number, receiving.tag)
+        self._kind = int.from_bytes(self._prefix, "big")
         self._mark_prefix = prefix_of(MARK, stream.number, receiving.tag)
         self._need_prefix = prefix_of(NEED, stream.number, receiving.tag)
         self._addresses: dict[Address, int] = {}
@@ -92,6 +98,10 @@ class Following(GroupReceiver):
         self._mark_at = 0.0
         self._mark_heard = 0
         self._measured = False
+        self._fresh = (0.0, 0.0)
+        """Loss and rate between the last two marks."""
+        self._report_wanted = False
+        """Its sender asks how much comes."""
         self.queue_s = 0.0
         """By how much the last mark took longer than the quickest."""
         self._least_taken: float | None = None
@@ -105,96 +115,90 @@ class Following(GroupReceiver):
     # -- data ---------------------------------------------------------------------------
 
     def group_received(self, batch: list[Sent]) -> None:
-        unpack, ours, full = HEADER.unpack_from, self._prefix, HEADER_BYTES + SYMBOL_BYTES
-        block, buffer, origin, sender = self._block, self._buffer, self._origin, self._sender
+        unpack, ours = HEADER.unpack_from, self._prefix
         heard = 0
         for data, address in batch:
             try:
-                prefix, number, symbol = unpack(data)
+                prefix, block, symbol = unpack(data)
             except StructError:
                 self.malformed += 1
                 continue
             if prefix != ours:
-                self._block, self._buffer = block, buffer
                 self._other(data, address)
-                block, buffer = self._block, self._buffer
                 continue
-            if address != sender:
-                if not self._comes_from(address):
-                    continue
-                sender, origin = self._sender, self._origin
+            if address != self._sender and not self._comes_from(address):
+                continue
             heard += 1
-            if number != block:
-                block, buffer = number, self._turn(number)
+            if block != self._block:
+                self._block, self._buffer = block, self._turn(block)
+            buffer = self._buffer
             if buffer is None:
                 self.unwanted += 1
                 continue
-            if symbol < buffer.count:
-                if buffer.seen[symbol]:
-                    self.duplicates += 1
-                    continue
-                if len(data) == full and symbol < buffer.count - 1:
-                    at = symbol * SYMBOL_BYTES
-                    buffer.data[at : at + SYMBOL_BYTES] = data[HEADER_BYTES:]
-                    buffer.seen[symbol] = 1
-                    buffer.missing -= 1
-                elif buffer.fits(symbol, len(data) - HEADER_BYTES):
-                    buffer.fill(symbol, data[HEADER_BYTES:])
-                else:
-                    self.malformed += 1
-                    continue
-                if origin:
-                    buffer.note_origin(symbol, origin)
-            else:
-                self._repair(buffer, symbol, data[HEADER_BYTES:])
+            self._take_other(buffer, symbol, data[HEADER_BYTES:])
             if buffer.missing <= len(buffer.repairs) and self._receiving.progressed(buffer):
-                buffer = None
-        self._block, self._buffer = block, buffer
+                self._buffer = None
         self._came(heard)
 
     def group_burst(self, data: memoryview, segment_bytes: int, sender: Address) -> None:
-        full = HEADER_BYTES + SYMBOL_BYTES
-        whole = len(data) // full * full
-        if segment_bytes != full or not whole or bytes(data[:8]) != self._prefix:
+        count = len(data) // FULL_BYTES
+        if segment_bytes != FULL_BYTES or not count or data[:PREFIX_BYTES] != self._prefix:
+            super().group_burst(data, segment_bytes, sender)
+            return
+        heads = headers_of(count).unpack_from(data)
+        if heads[::3].count(self._kind) != count:  # strangers in between
             super().group_burst(data, segment_bytes, sender)
             return
         if sender != self._sender and not self._comes_from(sender):
             return
-        unpack, ours, origin = HEADER.unpack_from, self._prefix, self._origin
-        block, buffer = self._block, self._buffer
-        heard = 0
-        for start in range(0, whole, full):
-            prefix, number, symbol = unpack(data, start)
-            if prefix != ours:
-                self.foreign += 1
-                continue
-            heard += 1
-            if number != block:
-                block, buffer = number, self._turn(number)
-            if buffer is None:
-                self.unwanted += 1
-                continue
-            if symbol < buffer.count:
-                if buffer.seen[symbol]:
-                    self.duplicates += 1
-                    continue
-                if symbol == buffer.count - 1 and not buffer.fits(symbol, SYMBOL_BYTES):
-                    self.malformed += 1
-                    continue
+        blocks, symbols, at = heads[1::3], heads[2::3], 0
+        while at < count:
+            block, end = blocks[at], at + 1
+            while end < count and blocks[end] == block:
+                end += 1
+            self._take(block, symbols[at:end], data[at * FULL_BYTES : end * FULL_BYTES])
+            at = end
+        self._came(count)
+        if count * FULL_BYTES < len(data):
+            self.group_received([(bytes(data[count * FULL_BYTES :]), sender)])
+
+    def _take(self, block: int, symbols: Sequence[int], data: memoryview) -> None:
+        """Datagrams of one block, side by side, all of full size."""
+        if block != self._block:
+            self._block, self._buffer = block, self._turn(block)
+        buffer, origin = self._buffer, self._origin
+        if buffer is None:
+            self.unwanted += len(symbols)
+            return
+        seen, room, last = buffer.seen, buffer.data, buffer.count - 1
+        fresh, start = 0, HEADER_BYTES
+        for symbol in symbols:
+            if symbol < last and not seen[symbol]:
                 at = symbol * SYMBOL_BYTES
-                buffer.data[at : at + SYMBOL_BYTES] = data[start + HEADER_BYTES : start + full]
-                buffer.seen[symbol] = 1
-                buffer.missing -= 1
+                room[at : at + SYMBOL_BYTES] = data[start : start + SYMBOL_BYTES]
+                seen[symbol] = 1
+                fresh += 1
                 if origin:
                     buffer.note_origin(symbol, origin)
             else:
-                self._repair(buffer, symbol, bytes(data[start + HEADER_BYTES : start + full]))
-            if buffer.missing <= len(buffer.repairs) and self._receiving.progressed(buffer):
-                buffer = None
-        self._block, self._buffer = block, buffer
-        self._came(heard)
-        if whole < len(data):
-            self.group_received([(bytes(data[whole:]), sender)])
+                self._take_other(buffer, symbol, data[start : start + SYMBOL_BYTES])
+            start += FULL_BYTES
+        buffer.missing -= fresh
+        if buffer.missing <= len(buffer.repairs) and self._receiving.progressed(buffer):
+            self._buffer = None
+
+    def _take_other(self, buffer: BlockBuffer, symbol: int, body: bytes | memoryview) -> None:
+        """Repair, and what may be wrong: a second time, the last symbol, another length."""
+        if symbol >= buffer.count:
+            self._repair(buffer, symbol, body)
+        elif buffer.seen[symbol]:
+            self.duplicates += 1
+        elif not buffer.fits(symbol, len(body)):
+            self.malformed += 1
+        else:
+            buffer.fill(symbol, body)
+            if self._origin:
+                buffer.note_origin(symbol, self._origin)
 
     def _came(self, datagrams: int) -> None:
         if datagrams:
@@ -222,12 +226,12 @@ class Following(GroupReceiver):
             return None
         return self._receiving.buffer_for(block)
 
-    def _repair(self, buffer: BlockBuffer, number: int, body: bytes) -> None:
+    def _repair(self, buffer: BlockBuffer, number: int, body: bytes | memoryview) -> None:
         turn, share = divmod(number - buffer.count, SENDERS)
         if share != self.stream.sender_number or len(body) != SYMBOL_BYTES:
             self.malformed += 1
             return
-        if not buffer.add_repair(number, body, self._origin):
+        if not buffer.add_repair(number, bytes(body), self._origin):
             self.duplicates += 1
         if self.needs.repair_seen(buffer.block, turn):
             self.arm()
@@ -259,6 +263,8 @@ class Following(GroupReceiver):
             elif data.startswith(self._need_prefix):
                 need, _ = decode_need(data)
                 self.needs.overheard(need, self._host.time(), self._put_off)
+                if self._report_wanted and self._says_as_much(need):
+                    self._report_wanted = False
             else:
                 self.foreign += 1
         except WireError:
@@ -288,6 +294,7 @@ class Following(GroupReceiver):
         self._mark, self._mark_at, self._mark_heard = mark, now, self.heard
         if mark.order == order_of(self.stream.blocks):
             self.position = max(self.position, min(mark.position, self.order.count))
+        self._report_wanted = bool(mark.asks)
         self.needs.marked(mark, now)
         self._alive()
         self.dismissed = self._receiving.keys.peer in mark.told
@@ -304,6 +311,7 @@ class Following(GroupReceiver):
         rate = got * SYMBOL_BYTES / (now - self._mark_at)
         fade = FADE if self._measured else 0.0
         self._measured = True
+        self._fresh = loss, rate
         self.loss = fade * self.loss + (1 - fade) * loss
         self.rate_bytes_per_s = fade * self.rate_bytes_per_s + (1 - fade) * rate
 
@@ -329,6 +337,14 @@ class Following(GroupReceiver):
             delay = self._settings.settle_s + backoff_s(most, self.receivers, self._host.rng)
             self._timer = asyncio.get_running_loop().call_later(delay, self._look)
 
+    def _says_as_much(self, need: Need) -> bool:
+        """Would our report tell the sender no worse?  One who loses most of it speaks for nobody
+        else."""
+        loss, queue_us = self._fresh[0], self.queue_s * 1e6
+        theirs = need.loss_ppm / 1e6
+        alike = (theirs > self._settings.hopeless_share) == (loss > self._settings.hopeless_share)
+        return alike and theirs >= 0.8 * loss and need.queue_us >= 0.8 * queue_us
+
     def _look(self) -> None:
         self._timer = None
         if self.group is None or self._closed:
@@ -336,16 +352,18 @@ class Following(GroupReceiver):
         now = self._host.time()
         lacking = self._receiving.asking.begun(self)
         lacks, whole = self.needs.report(lacking, self._receiving.asking.whole(self), now)
-        if (lacks or whole) and not self.stalled:
+        wanted, self._report_wanted = self._report_wanted, False
+        if (lacks or whole or wanted) and not self.stalled:
             self.reports += 1
+            loss, rate = self._fresh if wanted else (self.loss, self.rate_bytes_per_s)
             echo = 0
             if self._mark is not None:
                 echo = max(0, self._mark.time_us + int((now - self._mark_at) * 1e6))
             need = Need(
                 echo_us=echo,
-                loss_ppm=int(self.loss * 1e6),
+                loss_ppm=int(loss * 1e6),
                 queue_us=int(self.queue_s * 1e6),
-                rate_bytes_per_s=int(self.rate_bytes_per_s),
+                rate_bytes_per_s=int(rate),
                 lacks=lacks,
                 whole=whole,
             )

@@ -109,7 +109,7 @@ class LanDirectory(GroupReceiver):
     # -- the five calls -----------------------------------------------------------------
 
     async def find(self, key: bytes, *, patience_s: float = 0.0) -> Entry | None:
-        found = self._known(key)
+        found = self.known(key)
         if found is not None:
             return found
         await asyncio.sleep(self._host.rng.uniform(0.0, QUERY_JITTER_S))
@@ -128,7 +128,7 @@ class LanDirectory(GroupReceiver):
     async def claim(self, key: bytes, value: bytes, seconds: float = CLAIM_S) -> bool:
         assert len(key) <= KEY_BYTES_MAX
         assert len(value) <= VALUE_BYTES_MAX
-        known = self._known(key)
+        known = self.known(key)
         if known is not None and known.value != value:
             return False
         if len(self._own) >= OWN_MAX and key not in self._own:
@@ -168,8 +168,8 @@ class LanDirectory(GroupReceiver):
 
     # -- what is known ------------------------------------------------------------------
 
-    def _known(self, key: bytes) -> Entry | None:
-        """The entry that wins, of ours and those heard of."""
+    def known(self, key: bytes) -> Entry | None:
+        """Of ours and those heard of."""
         now = self._host.time()
         own = self._own.get(key)
         if own is not None and own.sure:
@@ -196,7 +196,7 @@ class LanDirectory(GroupReceiver):
             waiting.remove(event)
             if not waiting:
                 self._news.pop(key, None)
-        return self._known(key)
+        return self.known(key)
 
     # -- speaking -----------------------------------------------------------------------
 

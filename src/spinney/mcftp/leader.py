@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from spinney.mcftp import codec
 from spinney.mcftp.members import Member, Members
 from spinney.mcftp.messages import BLOCKS_MAX, Message, Sent, Status, StatusRequest
-from spinney.mcftp.schedule import Holder, assign, bits_of, choose
+from spinney.mcftp.schedule import Holder, assign, bits_of, choose, ordered
 from spinney.mcftp.settings import Settings
 from spinney.mcftp.stream import Stream
 
@@ -31,6 +31,7 @@ LATE_SHARE = 0.05
 """Who came so long after a stream began, and lacks more than this of the file when it has gone by,
 is served by others than its sender."""
 SLOW_LOSS = 0.3
+SAME_LOSS = 0.8
 SLOWEST_PART = 50
 """Those who lose more than 30 % are slow, not unlucky; nobody slows a stream below 1/50."""
 PLAN_EVERY_S = 0.5
@@ -58,6 +59,8 @@ class Running:
     lacked: int = BLOCKS_MAX
     """Its blocks that receivers lacked when it was looked last, and since when so many."""
     lacked_since: float = 0.0
+    slow_loss: float = 0.0
+    """What those lost who were left when it was slowed."""
 
     @property
     def bits(self) -> int:
@@ -117,7 +120,7 @@ class Leader:
         self._sender_numbers: dict[bytes, int] = dict(sender_numbers or {})
         self._first_receiver_at: float | None = None
         self._planned_at = float("-inf")
-        self._plan_wanted = False
+        self._begin_wanted = False
         self._senders_wanted = 1
         self._wanted_since = now
         self._counted_round = 0
@@ -168,7 +171,6 @@ class Leader:
         self.members.remove(peer)
         for number in [n for n, each in self.running.items() if each.stream.sender == peer]:
             self._end(number)
-            self._plan_wanted = True
             self.ask_now = True
 
     def failed(self, number: int, address: bytes) -> None:
@@ -176,14 +178,28 @@ class Leader:
         running = self.running.get(number)
         if running is not None and running.stream.address == address:
             self._end(number)
-            self._plan_wanted = True
 
     # -- time ---------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Start sending now, whoever is here."""
+        self._begin_wanted = not self.started
         self.started = True
-        self._plan_wanted = True
+
+    def _begin_streams(self, now: float) -> None:
+        """What was prepared begins, without what nobody lacks any more."""
+        self._begin_wanted = False
+        lacked = self.members.lacked()
+        for number, running in list(self.running.items()):
+            bits = running.bits
+            if bits & lacked:
+                running.begun_at = running.heard_at = now
+                if bits & ~lacked:
+                    blocks = tuple(ordered(bits & lacked, self.members.holders()))
+                    running.stream = replace(running.stream, blocks=blocks)
+            else:
+                self._end(number)
+        self.serial += 1
 
     def tick(self, now: float) -> bool:
         """Does what is due; True when the schedule has changed and must be told at once."""
@@ -200,10 +216,15 @@ class Leader:
         if self._counted_round != self.round and now >= self.window_ends:
             self._counted_round = self.round
             self._count_senders(now)
-        if not self.started:
-            self.started = self._may_start(now)
-        if self.started and now - self._planned_at >= PLAN_EVERY_S and now >= self.window_ends:
-            self._consider(now)
+        if not self.started and self._may_start(now):
+            self.begin()
+        if self._begin_wanted:
+            self._begin_streams(now)
+        if now - self._planned_at >= PLAN_EVERY_S and now >= self.window_ends:
+            if self.started:
+                self._consider(now)
+            elif self._first_receiver_at is not None:
+                self._prepare(now)
         return self.serial != serial
 
     def _may_start(self, now: float) -> bool:
@@ -261,7 +282,19 @@ class Leader:
             for running in self.running.values():
                 missing &= ~running.bits
             self._plan(missing, now)
-        self._plan_wanted = False
+
+    def _prepare(self, now: float) -> None:
+        """Before the start: what will be sent is planned and told, so that all have joined its
+        groups when it begins; and anew for whoever brings or lacks what is not in the plan."""
+        lacked, carried, there = self.members.lacked(), 0, 0
+        for running in self.running.values():
+            carried |= running.bits
+        for holder in self.members.holders():
+            there |= holder.held
+        if lacked & there & ~carried:
+            for number in list(self.running):
+                self._end(number)
+            self._plan(lacked & there, now)
 
     def _slow_down(self, now: float) -> None:
         """When only those are left that lose most of what is sent, it goes at their pace."""
@@ -280,7 +313,11 @@ class Leader:
             slowest = min(member.down_bytes_per_s for member in left)
             least = self.settings.rate_bytes_per_s // SLOWEST_PART
             rate = max(1, least, slowest)
+            loss = min(member.loss for member in left)
+            if loss > SAME_LOSS * running.slow_loss > 0:
+                continue  # it was slowed, and as much is lost: that is not its rate
             if rate < 0.8 * running.stream.rate_bytes_per_s:
+                running.slow_loss = loss
                 running.stream = replace(running.stream, rate_bytes_per_s=rate)
                 self.serial += 1
 

@@ -54,6 +54,8 @@ class Leading:
             now,
             started=same and last is not None and last.started,
         )
+        self.leader.spare += node.spare
+        node.spare.clear()
         self.leader.members.finished = node.finished
         if same and last is not None:
             self.leader.members.finished_before = last.complete
@@ -65,7 +67,10 @@ class Leading:
         self._proposed_at = now
         self._reserving: asyncio.Task[None] | None = None
         self._was_started = self.leader.started
-        self._repeats = 0
+        self._repeats = REPEATS
+        self._round_seen = 0
+        self._unwanted = 0
+        """Blocks that no member lacked when they were asked last."""
         self.mute = False
         """We have handed over: another keep-alive would take it back."""
         self.next_at = now
@@ -111,7 +116,11 @@ class Leading:
             leader.sent(node.keys.peer, said, now)
         for number, address in node.flows.failed.items():
             leader.failed(number, address)
+        self._dismiss()
         leader.tick(now)
+        if leader.round != self._round_seen and now >= leader.window_ends:
+            self._round_seen = leader.round
+            self._unwanted = leader.members.all & ~leader.members.lacked()
         self._reserve()
         request = leader.request(
             node.election.reign, node.election.leader_term, self._sealing.public, now
@@ -173,6 +182,26 @@ class Leading:
     def _publish(self) -> None:
         for page in self._node.publishing.pages():
             self._node.say(page)
+
+    def _dismiss(self) -> None:
+        """Who loses most of what we send goes elsewhere until the others have it all; what nobody
+        lacks is not sent."""
+        node, members = self._node, self.leader.members
+        sendings = list(node.flows.sending.values())
+        for sending in sendings:
+            losing = sending.losing(node.settings.dismiss_after_s)
+            if not members.any_but(losing):
+                losing = []  # all lose: it is not they
+            for peer in losing:
+                member = members.get(peer)
+                if member is not None:
+                    member.dismissed = not member.complete
+                sending.dismiss(peer)
+            sending.skip(self._unwanted)
+        if any(sending.dismissed for sending in sendings) and not members.lacked():
+            members.readmit()
+            for sending in sendings:
+                sending.readmit()
 
     def _elect(self, now: float) -> None:
         """Keeps the electorate such as it ought to be."""

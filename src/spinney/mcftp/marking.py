@@ -24,6 +24,9 @@ FADE = 0.9
 """A greatest round trip is forgotten slowly (RFC 5401, 5.4)."""
 RISE = 0.25
 """A longer one counts for so much: on a busy machine single ones are ten times the usual."""
+SLOWER_MARKS = 2.5
+ASKING = 0.5
+"""Of the usual interval, while a rate is found: each doubling waits for a report."""
 FIRST_MARKS = 5
 """At the beginning and after the end so many marks follow quickly: one may be lost, data is
 taken only from where a mark came, and at the end all wait."""
@@ -42,6 +45,8 @@ class Marking:
         self.sequence = 0
         self.wanted = False
         """Something happened that receivers wait to hear."""
+        self.asks = False
+        """Reports are wanted, whether something is lacking or not."""
         self.expected = 0
         """Receivers, as the leader knows."""
         self._host = host
@@ -61,6 +66,10 @@ class Marking:
         if peer not in self._told:
             self._told.append(peer)
 
+    def tell_nobody(self) -> None:
+        """Nobody shall go elsewhere any more."""
+        self._told.clear()
+
     def echoed(self, echo_us: int, now: float) -> None:
         """A receiver echoed a mark's time."""
         if not echo_us:
@@ -74,6 +83,8 @@ class Marking:
 
     def delay_s(self, now: float) -> float:
         """Until the next mark is due."""
+        if self._plan.held:
+            return self._sent_at + self._settings.idle_mark_s - now
         idle = self._plan.idle
         if idle != self._was_idle:
             self._was_idle = idle
@@ -83,10 +94,12 @@ class Marking:
             self._busy_at = now
         if self.wanted or self._quick:
             interval = self._settings.quick_mark_s
+            if not self._plan.first_pass_over:  # nobody waits for it yet
+                interval *= SLOWER_MARKS
         elif now - self._busy_at > self._settings.idle_after_s:
             interval = self._settings.idle_mark_s
         else:
-            interval = self._settings.mark_interval_s
+            interval = self._settings.mark_interval_s * (ASKING if self.asks else 1.0)
         return self._sent_at + interval - now
 
     def due(self, now: float) -> bool:
@@ -110,5 +123,6 @@ class Marking:
             states=plan.states(now),
             coming=plan.coming(),
             told=tuple(self._told)[:MAX_TOLD],
+            asks=int(self.asks and not plan.idle),
         )
         group.send(encode_mark(self._prefix, mark, self._keys))

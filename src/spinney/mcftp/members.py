@@ -30,6 +30,8 @@ class Member:
     leads: bool = False
     round: int = 0
     reported_at: float = float("-inf")
+    dismissed: bool = False
+    """It shall fetch elsewhere for now: nothing is planned for it."""
     sent_blocks: float = 0.0
     """What it has sent in all, in blocks of the file."""
 
@@ -142,9 +144,21 @@ class Members:
         """Blocks that some receiver lacks."""
         bits = 0
         for member in self._rows.values():
-            if member.receives and not member.complete:
+            if member.receives and not member.complete and not member.dismissed:
                 bits |= self.all & ~member.held
         return bits
+
+    def any_but(self, peers: list[bytes]) -> bool:
+        """Is there a receiver that lacks something, but for these?"""
+        return any(
+            member.receives and not (member.complete or member.dismissed or member.peer in peers)
+            for member in self._rows.values()
+        )
+
+    def readmit(self) -> None:
+        """Nobody else lacks anything: those who were dismissed count again."""
+        for member in self._rows.values():
+            member.dismissed = False
 
     def holders(self) -> list[Holder]:
         """Who is willing to send, by id."""

@@ -79,13 +79,16 @@ class Needs:
 
     def marked(self, mark: Mark, now: float) -> None:
         """What the sender itself says counts most."""
-        for state in mark.states:
-            row = self.record(state.block)
-            row.passes = max(row.passes, state.passes)
-            row.over = max(row.over, state.repairs)
-            if state.planned > row.over:
-                row.hope = max(row.hope, state.planned)
-                row.hope_until = now + self._hope_s
+        until = now + self._hope_s
+        for block, passes, repairs, planned in mark.states:
+            row = self.record(block)
+            if passes > row.passes:
+                row.passes = passes
+            if repairs > row.over:
+                row.over = repairs
+            if planned > row.over:
+                row.hope = max(row.hope, planned)
+                row.hope_until = until
         for first, count in mark.coming:
             self._cover(first, first + count, now)
 

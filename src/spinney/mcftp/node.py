@@ -111,8 +111,7 @@ class McftpNode(GroupReceiver):
         publishing: Publishing | None = None,
         seed: bytes | None = None,
     ) -> None:
-        """`seed`: of the keys, for one who is in two groups of a file and one peer in both."""
-        self._seed = seed
+        self._seed = seed  # of the keys: who is in two groups of a file is one peer in both
         self.host = host
         self.transfer = transfer
         self.groups = groups
@@ -141,6 +140,8 @@ class McftpNode(GroupReceiver):
         self._pages: dict[tuple[bytes, int, int], dict[int, m.KeepAlive]] = {}
         self._told: tuple[bytes, int, int] = (b"", 0, -1)
         self._streams: tuple[Stream, ...] = ()
+        self.spare: list[bytes] = []
+        """Addresses reserved with the group's, for its first stream."""
         self.previous_leader = b""
         """Who led before the last change, perhaps us."""
         self.finished: dict[bytes, None] = {}
@@ -195,6 +196,7 @@ class McftpNode(GroupReceiver):
             warn=lambda line: self.tell(McftpEvent("warning", line)),
             changed=self.wake,
         )
+        self.flows.leaves = self.settings.dismiss_after_s < float("inf")
         self.transfer.on_complete(self._completed)
         self._task = asyncio.get_running_loop().create_task(self._live(), name="MC-FTP")
 
@@ -359,8 +361,7 @@ class McftpNode(GroupReceiver):
         group = self.group
         if group is None:
             return
-        entry = self.election.role == "leader" or self.keys.peer in self.election.electorate.peers
-        if entry:
+        if self.election.role == "leader" or self.keys.peer in self.election.electorate.peers:
             self.reservations.want(file_key(self.key), group.address, self._moved)
 
     def _moved(self, address: bytes) -> None:
@@ -479,7 +480,11 @@ class McftpNode(GroupReceiver):
     def apply(self, streams: tuple[Stream, ...]) -> None:
         """A schedule, the leader's or our own, is put into work."""
         self._streams = streams
-        self.flows.set(tag_of(self.key, self.election.reign), streams)
+        if self.leading is not None:
+            started = self.leading.leader.started
+        else:
+            started = self.last_keep_alive is not None and self.last_keep_alive.started
+        self.flows.set(tag_of(self.key, self.election.reign), streams, started=started)
         self.reporting.served(bits_of(run for stream in streams for run in stream.blocks))
         self.wake()
 

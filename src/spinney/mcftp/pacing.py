@@ -8,9 +8,6 @@ from __future__ import annotations
 
 GRAIN_S = 0.001
 """The grain of an event loop's timers."""
-LONGEST_S = 0.004
-"""A volley is never more than what goes in this time, times `catch_up`: on a busy machine timers
-come so late again and again, and the rate must be kept."""
 
 
 class Pacer:
@@ -23,12 +20,17 @@ class Pacer:
         *,
         burst_bytes: int,
         late_s: float,
+        volley_s: float,
         catch_up: float,
     ) -> None:
+        """`late_s`: what is made up for at most; `volley_s`: at once, for on a busy machine timers
+        come late again and again, and the rate must be kept; `catch_up`: how much faster than
+        the rate it goes meanwhile."""
         assert rate_bytes_per_s > 0
         self.rate_bytes_per_s = float(rate_bytes_per_s)
         self._burst_bytes = burst_bytes
         self._late_s = late_s
+        self._volley_s = volley_s
         self._catch_up = catch_up
         self._tokens = 0.0
         self._at = now
@@ -46,9 +48,8 @@ class Pacer:
         passed = now - self._volley_at
         if passed >= 0.75 * GRAIN_S:
             self._volley_at = now
-            grain = min(max(passed, GRAIN_S), LONGEST_S)
-            volley = self.rate_bytes_per_s * grain * self._catch_up
-            self._volley_left = max(float(self._burst_bytes), volley)
+            seconds = min(max(passed, GRAIN_S) * self._catch_up, self._volley_s)
+            self._volley_left = max(float(self._burst_bytes), self.rate_bytes_per_s * seconds)
         allowed = min(self._tokens, self._volley_left)
         return int(allowed + 1) if allowed > self._burst_bytes - 1 else 0
 

@@ -12,10 +12,12 @@ dropped unread.  The signature covers everything before it.  Any bytes parse, or
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from spinney.coding.blocks import SYMBOL_BYTES
 from spinney.errors import WireError
 from spinney.net.host import Buffer
 from spinney.wire.bencode import Limits, decode, encode
@@ -62,10 +64,9 @@ class Keys(Protocol):
         """Is this key that peer's, and the signature right?"""
 
 
-@dataclass(frozen=True, slots=True)
-class BlockState:
+class BlockState(NamedTuple):
     """How far a sender is with a block: whole passes of its source symbols, repair symbols sent,
-    and repair symbols planned (never less)."""
+    and repair symbols planned (never less).  A tuple, for a mark has up to forty."""
 
     block: int
     passes: int
@@ -81,7 +82,8 @@ class Mark:
     blocks is being sent (`order_of`), and `position`: how many blocks of it have ended.
     `time_us`: of the sender's clock, echoed by needs.  `round_trip_us` and `receivers`: of the
     group, for the timers.  `states`: recent blocks.  `coming`: runs (first, count) of blocks
-    that will be sent again.  `told`: peers that are to fetch elsewhere.
+    that will be sent again.  `told`: peers that are to fetch elsewhere.  `asks`: 1 where the
+    rate is being found, so that a report is wanted also of those who lack nothing.
     """
 
     sequence: int
@@ -94,10 +96,10 @@ class Mark:
     states: tuple[BlockState, ...] = ()
     coming: tuple[tuple[int, int], ...] = ()
     told: tuple[bytes, ...] = ()
+    asks: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Lack:
+class Lack(NamedTuple):
     """How many symbols a receiver lacks of a block, never which: after so many passes and repair
     symbols have gone by."""
 
@@ -142,6 +144,13 @@ def prefix_of(kind: int, stream: int, tag: bytes) -> bytes:
     return bytes((kind, stream)) + tag
 
 
+@lru_cache(maxsize=128)
+def headers_of(count: int) -> Struct:
+    """The headers of so many datagrams of full size, side by side: for each one its prefix as a
+    number, block and symbol."""
+    return Struct(">" + f"QLL{SYMBOL_BYTES}x" * count)
+
+
 # -- packed rows ----------------------------------------------------------------------------
 
 
@@ -179,6 +188,7 @@ def encode_mark(prefix: bytes, mark: Mark, keys: Keys) -> bytes:
         b"n": mark.sequence,
         b"o": mark.order,
         b"p": mark.position,
+        b"q": mark.asks,
         b"r": mark.round_trip_us,
         b"s": mark.sent,
         b"t": mark.time_us,
@@ -248,7 +258,7 @@ def _number(table: dict[bytes, object], name: bytes, most: int = _LARGEST) -> in
 
 def decode_mark(data: Buffer) -> tuple[Mark, Signed]:
     """Raises `WireError`.  The signature is not checked here."""
-    table, signed = _opened(data, MARK, b"abghiknoprst")
+    table, signed = _opened(data, MARK, b"abghiknopqrst")
     states = tuple(BlockState(*row) for row in _unpacked(_STATE, table[b"b"], MAX_STATES, "states"))
     if any(each.planned < each.repairs for each in states):
         raise WireError("more repair sent than planned")
@@ -265,6 +275,7 @@ def decode_mark(data: Buffer) -> tuple[Mark, Signed]:
         receivers=_number(table, b"g", 1 << 32),
         states=states,
         coming=_runs(table[b"a"], "runs"),
+        asks=_number(table, b"q", 1),
         told=tuple(told[at : at + PEER_BYTES] for at in range(0, len(told), PEER_BYTES)),
     )
     return mark, signed

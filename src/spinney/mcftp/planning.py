@@ -95,13 +95,18 @@ class Plan:
         self.order = Order(runs)
         self.position = 0
         """Blocks of the order whose first pass has ended."""
+        self.held = False
+        """Nothing is sent yet."""
+        self.skip = 0
+        """Blocks that nobody lacks, as bits: their turn is passed over."""
         self.reporters = Reporters(settings)
         self.source_symbols = 0
         self.repair_symbols = 0
         self._blocks: OrderedDict[int, _Block] = OrderedDict()
         self._recent: OrderedDict[int, None] = OrderedDict()
         self._repairs: deque[int] = deque()
-        self._later: OrderedDict[int, None] = OrderedDict()
+        self._later: OrderedDict[int, bytes] = OrderedDict()
+        """Blocks that hopeless receivers asked for, and who did."""
         self._again: dict[int, None] = {}
         self._debt = 0.0
         """Repair sent beyond its share, in datagrams."""
@@ -131,6 +136,14 @@ class Plan:
         position = self.order.position(block)
         return int(position is not None and position < self.position)
 
+    def asks_more(self, lack: Lack, peer: bytes) -> bool:
+        """Could this request change the plan?"""
+        known = self._blocks.get(lack.block)
+        if known is None or lack.passes > known.passes:
+            return True
+        wanted = lack.symbols + self._spare(lack.symbols, peer)
+        return min(lack.repairs, known.sent) + wanted > known.planned
+
     def ask(self, lack: Lack, peer: bytes, now: float) -> None:
         """A receiver lacks symbols of a block."""
         if lack.block >= self._layout.block_count:
@@ -151,9 +164,10 @@ class Plan:
         if target <= block.planned:
             return
         if self.reporters.is_hopeless(peer, lack.symbols, count, self.sent):
+            target = min(lack.repairs, block.sent) + lack.symbols
             if target > block.later:
                 block.later = target
-                self._later[lack.block] = None
+                self._later[lack.block] = peer
             return
         self.reporters.charge(peer, target - block.planned, self.sent)
         if block.planned == block.sent:
@@ -195,8 +209,16 @@ class Plan:
     def first_pass_over(self) -> bool:
         return self.position >= self.order.count
 
+    def _pass_over(self) -> None:
+        if self.skip and self._current is None:
+            while not self.first_pass_over and self.skip >> self.order.at(self.position) & 1:
+                self.position += 1
+
     def next_burst(self, most: int, now: float) -> Burst | None:
         """The next symbols, at most so many; None when there is nothing to send."""
+        if self.held:
+            return None
+        self._pass_over()
         more_source = self._current is not None or not self.first_pass_over
         if self._repairs and (self._debt <= 0 or not more_source):
             return self._repair_burst(most, now)
@@ -206,10 +228,11 @@ class Plan:
             self._begin(next(iter(self._again)))
             return self._source_burst(most, now)
         if self._later:
-            number, _ = self._later.popitem(last=False)
+            number, peer = self._later.popitem(last=False)
             block = self._block(number, now)
             if block.later > block.planned:
-                block.planned = block.later
+                # What is lost now counts, not what was when it asked.
+                block.planned = block.later + self._spare(block.later - block.sent, peer)
                 self._repairs.append(number)
             return self.next_burst(most, now)
         return None
@@ -303,7 +326,5 @@ class Plan:
     @property
     def idle(self) -> bool:
         """Nothing to send."""
-        return (
-            not (self._repairs or self._again or self._later or self._current)
-            and self.first_pass_over
-        )
+        more = self._repairs or self._again or self._later or self._current
+        return self.held or (not more and self.first_pass_over)

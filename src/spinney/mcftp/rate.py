@@ -14,10 +14,12 @@ from typing import Protocol
 
 INTERVAL_S = 0.3
 """Between two decisions: a mark, a report's timer and a round trip of a busy machine."""
-START_INTERVAL_S = 0.15
+START_INTERVAL_S = 0.1
 """…until the first limit: a small file must not be over before its rate is found."""
-START_FACTOR = 2.0
-"""Growth of an interval until the first limit."""
+START_FACTOR, FAST_FACTOR = 2.0, 1.5
+"""Growth of an interval until the first limit; the second beyond a tenth of a gigabit: what is sent
+too much, until a report says so, is sent twice."""
+FAST_BYTES_PER_S = 10e6
 CLIMB, NEAR_CLIMB = 1.06, 1.015
 """Growth of an interval after it: a fifth a second, a twentieth near the capacity."""
 LONG_QUEUE_S = 0.012
@@ -27,8 +29,11 @@ BELOW = 0.95
 """Of what was delivered: lets the queue drain."""
 MIDWAY = 0.75
 """Between the last rate that was carried and its double."""
-DRAIN = 0.8
-"""Of it, for the first interval after a limit: the queue is gone before it is judged again."""
+DRAIN = 1.3
+"""So much more than the queue is left out in the first interval after a limit: it is gone before
+it is judged again."""
+LEAST_DRAIN, MOST_DRAIN = 0.5, 0.9
+"""Of the capacity, in that interval."""
 YIELD = 0.75
 """Fall of an interval while the queue stays long."""
 EASE = 0.85
@@ -47,8 +52,13 @@ class Rate(Protocol):
     def bytes_per_s(self) -> float:
         """Payload, headers excluded."""
 
-    def heard(self, loss: float, queue_s: float, now: float) -> None:
-        """A receiver reported so much loss (0 to 1) and delay of what was sent lately."""
+    @property
+    def is_found(self) -> bool:
+        """Does it depend on what is heard?  Then our own volleys must not look like a queue."""
+
+    def heard(self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0) -> None:
+        """A receiver reported so much loss (0 to 1) and delay of what was sent lately, and what
+        came (0: not known)."""
 
     def sent(self, size_bytes: int, now: float) -> None:
         """So much was handed to the network."""
@@ -57,17 +67,23 @@ class Rate(Protocol):
 class FixedRate:
     """The user's or the leader's."""
 
+    is_found = False
+
     def __init__(self, bytes_per_s: float) -> None:
         assert bytes_per_s > 0
         self.bytes_per_s = float(bytes_per_s)
 
-    def heard(self, loss: float, queue_s: float, now: float) -> None: ...
+    def heard(
+        self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0
+    ) -> None: ...
 
     def sent(self, size_bytes: int, now: float) -> None: ...
 
 
 class FoundRate:
     """A rate between `floor` and `ceiling`, from `start` on."""
+
+    is_found = True
 
     def __init__(self, start: float = 2e6, *, floor: float = 1e5, ceiling: float = 118e6) -> None:
         assert 0 < floor <= ceiling
@@ -87,18 +103,30 @@ class FoundRate:
         self._before: tuple[float | None, float] = (None, self.bytes_per_s)
         """Capacity and rate before the fall, should it have been for nothing."""
         self._congested = False
+        self._heard_any = False
+        self._limited = False
+        """A report says that it is too much: decided at once."""
+        self._came = 0.0
+        """The least that came, by the reports that say so."""
 
-    def heard(self, loss: float, queue_s: float, now: float) -> None:
+    def heard(self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0) -> None:
         self._loss = max(loss, self._loss or 0.0)
-        self._queue_s = queue_s
+        self._queue_s = max(queue_s, self._queue_s)
+        if self._excess(loss) > 0 or queue_s > LONG_QUEUE_S:
+            self._limited = not self._deaf
+            if came_bytes_per_s > 0:
+                self._came = min(came_bytes_per_s, self._came or came_bytes_per_s)
 
     def sent(self, size_bytes: int, now: float) -> None:
         if self._decided_at is None:
             self._decided_at = now
-        elif now - self._decided_at >= self._interval_s:
+        elif now - self._decided_at >= self._interval_s or self._limited:
             self._decided_at = now
             self._decide()
-            self._loss, self._queue_s = None, 0.0
+            self._loss, self._queue_s, self._came, self._limited = None, 0.0, 0.0, False
+
+    def _excess(self, loss: float) -> float:
+        return loss - EXCESS_FACTOR * self.usual_loss - EXCESS
 
     @property
     def _interval_s(self) -> float:
@@ -111,15 +139,21 @@ class FoundRate:
                 self._set(self._drained)
                 self._drained = None
             return
-        loss = self._loss or 0.0
-        excess = loss - EXCESS_FACTOR * self.usual_loss - EXCESS
+        if self._loss is None:
+            return  # nobody has said anything: faster would be blind
+        loss = self._loss
+        if not self._heard_any and loss <= LARGEST_USUAL_LOSS and self._queue_s <= LONG_QUEUE_S:
+            self.usual_loss = loss  # at a modest rate it is not we who cause it
+        self._heard_any = True
+        excess = self._excess(loss)
         if excess > 0 or self._queue_s > LONG_QUEUE_S:
             self._fall(loss, excess)
             return
         self._congested = False
         self._learn(min(loss, LARGEST_USUAL_LOSS))
         if self.capacity is None:
-            self._set(self.bytes_per_s * START_FACTOR)
+            slow = self.bytes_per_s < FAST_BYTES_PER_S
+            self._set(self.bytes_per_s * (START_FACTOR if slow else FAST_FACTOR))
             return
         self.capacity = max(self.capacity, self.bytes_per_s)
         near = self.bytes_per_s > BELOW * BELOW * self.capacity
@@ -137,6 +171,7 @@ class FoundRate:
     def _fall(self, loss: float, excess: float) -> None:
         """A limit: first to what was delivered, then on while the queue stays long."""
         same = SAME_LOSS * self._fall_loss < loss <= LARGEST_USUAL_LOSS
+        same = same and self._queue_s <= LONG_QUEUE_S
         if excess > 0 and self._congested and same:
             # Slower, and yet as much is lost: it is not the queue that loses it.
             self.usual_loss = loss
@@ -148,12 +183,16 @@ class FoundRate:
         if not self._congested:
             self._before = self.capacity, self.bytes_per_s
         delivered = self.bytes_per_s * (1 - max(0.0, loss - self.usual_loss))
-        if self.capacity is None and excess <= 0:
+        if self._came:
+            delivered = min(self.bytes_per_s, self._came / (1 - self.usual_loss))
+        elif self.capacity is None and excess <= 0:
             delivered *= MIDWAY  # the queue has grown, and does not tell how fast it is served
         if self.capacity is None or not self._congested:
             self.capacity = max(delivered, 0.8 * (self.capacity or 0.0))
             self._drained = BELOW * min(delivered, self.capacity)
-            self._set(DRAIN * min(delivered, self.capacity))
+            drain = 1 - DRAIN * self._queue_s / INTERVAL_S
+            drain = min(MOST_DRAIN, max(LEAST_DRAIN, drain))
+            self._set(drain * min(delivered, self.capacity))
         elif excess > 0:
             self.capacity = min(self.capacity, max(delivered, HALF * self.capacity))
             self._set(min(YIELD * self.bytes_per_s, BELOW * delivered))

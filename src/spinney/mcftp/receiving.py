@@ -52,6 +52,8 @@ from spinney.net.host import Address, Host
 
 TICK_S = 0.25
 """How often silence is noticed and leases are renewed."""
+BEFORE_DATA = 4.0
+"""So many times longer a stream may be silent that has not begun."""
 MAX_STREAMS = 64
 """Streams followed at once; a schedule has fewer."""
 
@@ -396,7 +398,9 @@ class Receiving:
 
     def _watch(self, following: Following, now: float) -> None:
         silent = now - following.heard_at
-        if silent < self.settings.stall_s or following.group is None:
+        # Before the first data, marks come seldom, and some are lost.
+        patience_s = self.settings.stall_s * (1.0 if following.heard else BEFORE_DATA)
+        if silent < patience_s or following.group is None:
             return
         if following.stalled and now - following.rejoined_at < self.settings.rejoin_s:
             pass

@@ -12,6 +12,7 @@ MAX_REPORTERS = 1_024
 SLACK_SYMBOLS = 400
 """Asked before anybody is judged: half a block, what a stall of a receiver costs."""
 ACTIVE_S = 30.0
+LATELY_S = 1.0
 
 
 @dataclass(slots=True)
@@ -24,6 +25,8 @@ class Reporter:
     rate_bytes_per_s: int = 0
     heard_at: float = 0.0
     hopeless: bool = False
+    losing_since: float | None = None
+    """Since when it has lost more than its share, in every report."""
 
 
 class Reporters:
@@ -35,6 +38,10 @@ class Reporters:
         """A report came."""
         row = self._row(peer, sent)
         row.loss, row.rate_bytes_per_s, row.heard_at = loss, rate_bytes_per_s, now
+        if loss <= self._share:
+            row.losing_since = None
+        elif row.losing_since is None:
+            row.losing_since = now
 
     def _row(self, peer: bytes, sent: int) -> Reporter:
         row = self._rows.get(peer)
@@ -48,6 +55,11 @@ class Reporters:
     def loss(self, peer: bytes) -> float:
         row = self._rows.get(peer)
         return 0.0 if row is None else row.loss
+
+    def heard_at(self, peer: bytes) -> float:
+        """When its last report came."""
+        row = self._rows.get(peer)
+        return float("-inf") if row is None else row.heard_at
 
     def charge(self, peer: bytes, symbols: int, sent: int) -> None:
         """So many symbols will be sent because this receiver asked."""
@@ -63,6 +75,22 @@ class Reporters:
     def hopeless(self) -> list[bytes]:
         """Who wants more than its share, or loses more."""
         return [peer for peer, row in self._rows.items() if row.hopeless or row.loss > self._share]
+
+    def any_better(self, now: float) -> bool:
+        """Does anybody who was heard in the last second lose less than the hopeless?"""
+        return any(
+            row.loss <= self._share and now - row.heard_at < LATELY_S for row in self._rows.values()
+        )
+
+    def losing(self, seconds: float, now: float) -> list[bytes]:
+        """Who has lost more than its share for so long."""
+        return [
+            peer
+            for peer, row in self._rows.items()
+            if row.losing_since is not None
+            and row.heard_at - row.losing_since >= seconds
+            and now - row.heard_at < LATELY_S
+        ]
 
     def active(self, now: float) -> int:
         """Receivers heard of lately."""

@@ -123,7 +123,7 @@ def assign(
     return [
         Share(
             each.peer,
-            tuple(_ordered(bits, holders)),
+            tuple(ordered(bits, holders)),
             max(
                 1, min(_speed(each, rate_bytes_per_s), rate_bytes_per_s * bits.bit_count() // total)
             ),
@@ -180,7 +180,7 @@ def _lowest(bits: int, amount: int) -> int:
     return taken
 
 
-def _ordered(bits: int, holders: Sequence[Holder]) -> list[tuple[int, int]]:
+def ordered(bits: int, holders: Sequence[Holder]) -> list[tuple[int, int]]:
     """Runs, those of rare blocks first: blocks that one holds, two hold, and the rest."""
     rare = []
     left = bits

@@ -103,21 +103,30 @@ async def find_or_found(node: McftpNode, reservations: Reservations) -> tuple[by
     key = file_key(node.key)
     waits = list(settings.find_again_s)
     patience_s = 0.0
+    asked = False
     while True:
-        entry = await directory.find(key, patience_s=patience_s)
+        entry = directory.known(key)
+        provides = settings.may_lead and node.reporting.held_blocks > 0 and node.leaderships.room
+        if entry is None and not (provides and not asked):
+            # Who provides claims at once: its probes are questions, too.
+            entry = await directory.find(key, patience_s=patience_s)
+        asked = True
         if entry is not None and groups.valid(entry.value):
             return entry.value, False
-        provides = settings.may_lead and node.reporting.held_blocks > 0
-        if provides and node.leaderships.room and entry is None:
+        if provides and entry is None:
             for _ in range(ADDRESS_TRIES):
-                address = groups.candidate(node.host.rng)
-                free, ours = await asyncio.gather(
+                address, spare = (groups.candidate(node.host.rng) for _ in range(2))
+                free, ours, first = await asyncio.gather(
                     reservations.claim(group_key(address), node.file),
                     reservations.claim(key, address),
+                    reservations.claim(group_key(spare), node.file),
                 )
                 if free and ours:
+                    if first:
+                        node.spare.append(spare)
                     return address, True
-                for one, claimed in ((group_key(address), free), (key, ours)):
+                rows = ((group_key(address), free), (key, ours), (group_key(spare), first))
+                for one, claimed in rows:
                     if claimed:
                         await reservations.drop(one)
                 if not ours:

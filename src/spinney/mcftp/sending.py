@@ -9,6 +9,8 @@ How a node uses it (all on the event loop):
                                      it is told by the marks, and its requests count no more
     await sending.close()            stops; polite: a last mark goes out
 
+    sending.release()                `held=True`: until now marks were sent, and no data
+
     sending.expect_receivers(count)  how many the leader knows of (the timers of reports)
     sending.on_need(callback)        callback(peer: bytes, need: Need), after its check: the
                                      leader learns losses, rates and what late ones lack
@@ -65,6 +67,8 @@ BURST_S = 0.0005
 switch that carries such rates holds it."""
 FULL_WAIT_S = 0.05
 """How long the system's send buffer may stay full before we try again anyway."""
+HEARD_OFTEN_S = 0.3
+"""Who has reported a loss so lately need not say it again."""
 MAX_DISMISSED = 1_024
 FINISHED_S = 0.5
 """Without a request for so long, nobody lacks anything: three times what a receiver believes a
@@ -103,6 +107,7 @@ class Sending(GroupReceiver):
         rate: Rate | None = None,
         code: Code = FOUNTAIN,
         first_turn: int = 0,
+        held: bool = False,
     ) -> None:
         self.stream = stream
         self.needs = 0
@@ -110,6 +115,8 @@ class Sending(GroupReceiver):
         self.missing_blocks = 0
         self.foreign = 0
         self.malformed = 0
+        self.unread = 0
+        """Reports that ask for nothing new."""
         self._host = host
         self._layout = layout
         self._keys = keys
@@ -120,9 +127,11 @@ class Sending(GroupReceiver):
         self._supply = Supply(layout, transfer, code, settings)
         self._plan = Plan(layout, stream.blocks, stream.sender_number, settings,
                           first_turn=first_turn)  # fmt: skip
+        self._plan.held = held
         self._prefix = prefix_of(DATA, stream.number, tag)
         self._need_prefix = prefix_of(NEED, stream.number, tag)
         self._marking = Marking(host, stream.number, tag, keys, settings, self._plan)
+        self._marking.asks = self._rate.is_found
         self._group: Group | None = None
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
@@ -132,6 +141,7 @@ class Sending(GroupReceiver):
         self._dismissed: dict[bytes, None] = {}
         self._checks = float(settings.needs_per_s)
         self._checks_at = 0.0
+        self._read_ahead_of = -1
 
     # -- life ---------------------------------------------------------------------------
 
@@ -164,9 +174,21 @@ class Sending(GroupReceiver):
             self._given_rate = self._rate = rate
         elif self._given_rate is None:
             self._rate = FixedRate(stream.rate_bytes_per_s)
+        self._marking.asks = self._rate.is_found
         self._wake.set()
 
+    def release(self) -> None:
+        """What was held begins."""
+        if self._plan.held:
+            self._plan.held = False
+            self._wake.set()
+
     # -- what is known ------------------------------------------------------------------
+
+    @property
+    def held(self) -> bool:
+        """Does it wait for `release`?"""
+        return self._plan.held
 
     def on_need(self, callback: Callable[[bytes, Need], None]) -> None:
         self._listeners.append(callback)
@@ -186,6 +208,25 @@ class Sending(GroupReceiver):
     def hopeless(self) -> list[bytes]:
         return self._plan.reporters.hopeless()
 
+    def skip(self, blocks: int) -> None:
+        """Nobody lacks these blocks, given as bits: they are not sent unless asked for."""
+        self._plan.skip = blocks
+
+    def losing(self, seconds: float) -> list[bytes]:
+        """Who has lost most of what is sent for so long, and is not dismissed."""
+        rows = self._plan.reporters.losing(seconds, self._host.time())
+        return [peer for peer in rows if peer not in self._dismissed]
+
+    @property
+    def dismissed(self) -> int:
+        """How many are."""
+        return len(self._dismissed)
+
+    def readmit(self) -> None:
+        """Nobody else lacks anything: those who were dismissed are served again."""
+        self._dismissed.clear()
+        self._marking.tell_nobody()
+
     def dismiss(self, peer: bytes) -> None:
         """This receiver is served no more here, and told so."""
         self._dismissed[peer] = None
@@ -200,7 +241,8 @@ class Sending(GroupReceiver):
     @property
     def finished(self) -> bool:
         """All is sent, and nobody has asked for more for a while."""
-        return self._plan.idle and self._host.time() - self._asked_at >= FINISHED_S
+        quiet = self._host.time() - self._asked_at >= FINISHED_S
+        return self._plan.idle and not self._plan.held and quiet
 
     @property
     def progress(self) -> SendingProgress:
@@ -234,12 +276,15 @@ class Sending(GroupReceiver):
         self._checks_at = now
         if self._checks < 1.0:
             return
-        self._checks -= 1.0
         try:
             need, signed = decode_need(data)
         except WireError:
             self.malformed += 1
             return
+        if not self._matters(need, signed.peer, now):
+            self.unread += 1
+            return
+        self._checks -= 1.0
         if not signed.verified(self._keys):
             self.malformed += 1
             return
@@ -249,17 +294,29 @@ class Sending(GroupReceiver):
         plan.reporters.heard(peer, loss, need.rate_bytes_per_s, plan.sent, now)
         self._marking.echoed(need.echo_us, now)
         if peer not in self._dismissed:
-            if loss <= self._settings.hopeless_share:
-                self._rate.heard(loss, need.queue_us / 1e6, now)
-            self._asked_at = now
+            if loss <= self._settings.hopeless_share or not plan.reporters.any_better(now):
+                self._rate.heard(loss, need.queue_us / 1e6, now, need.rate_bytes_per_s)
+            if need.lacks or need.whole:
+                self._asked_at = now
             for lack in need.lacks:
                 plan.ask(lack, peer, now)
             for first, count in need.whole:
                 plan.ask_whole(first, count)
-            self._marking.wanted = True
+            self._marking.wanted = self._marking.wanted or bool(need.lacks or need.whole)
             self._wake.set()
         for callback in self._listeners:
             callback(peer, need)
+
+    def _matters(self, need: Need, peer: bytes, now: float) -> bool:
+        """Does it ask for more than is planned, or say what we have not heard for a while?  A
+        signature costs more to check than all the rest of a report."""
+        plan = self._plan
+        return (
+            bool(need.whole)
+            or self._rate.is_found
+            or now - plan.reporters.heard_at(peer) > HEARD_OFTEN_S
+            or any(plan.asks_more(lack, peer) for lack in need.lacks)
+        )
 
     # -- sending ------------------------------------------------------------------------
 
@@ -276,9 +333,15 @@ class Sending(GroupReceiver):
             self._rate.bytes_per_s,
             host.time(),
             burst_bytes=settings.burst_datagrams * self._layout.symbol_bytes,
-            late_s=settings.late_s,
+            late_s=settings.late_s / (2.5 if self._rate.is_found else 1.0),
+            volley_s=settings.volley_s / (2.0 if self._rate.is_found else 1.0),
             catch_up=settings.catch_up,
         )
+        marking.send(group)
+        while self._plan.held:
+            await self._rest(marking.delay_s(host.time()))
+            if marking.due(host.time()):
+                marking.send(group)
         for _ in range(FIRST_MARKS):
             marking.send(group)
         while True:
@@ -324,21 +387,21 @@ class Sending(GroupReceiver):
             if view is None:
                 self.missing_blocks += 1
                 return 0
-        self._supply.ahead(self._plan.upcoming(self._settings.read_ahead_blocks))
         prefix, block, pack = self._prefix, burst.block, HEADER.pack
         width = self._layout.symbol_bytes
         buffers: list[Buffer] = []
-        size = 0
         if burst.repair:
             repair = self._supply.encoder(block, view).repair
             for number in burst.numbers:
                 buffers += (pack(prefix, block, number), repair(number))
-            size = len(burst.numbers) * width
         else:
+            if block != self._read_ahead_of:
+                self._read_ahead_of = block
+                self._supply.ahead(self._plan.upcoming(self._settings.read_ahead_blocks))
             for number in burst.numbers:
                 at = number * width
                 buffers += (pack(prefix, block, number), view[at : at + width])
-            size = len(burst.numbers) * width
+        size = len(burst.numbers) * width
         await self._hand_over(group, buffers, width + HEADER_BYTES)
         self.sent_bytes += size
         return size

@@ -18,6 +18,9 @@ class Settings:
     """A leader sends only when so many receivers have joined, or `begin` was called."""
     wait_at_most_s: float = float("inf")
     """…or so long after it became leader: one machine that does not boot blocks nobody."""
+    dismiss_after_s: float = float("inf")
+    """Who loses most of what is sent for so long, while others do not, is told to fetch elsewhere
+    (by the swarm, where there is one) until the others have everything."""
     until_complete: int = 0
     """`enough` is set when so many receivers have all of it (0: never)."""
 

@@ -57,8 +57,8 @@ class Solving:
             self._done(buffer)
 
     def _solve(self, buffer: BlockBuffer, lost: list[int], repairs: dict[int, bytes]) -> int:
-        with memoryview(buffer.data) as view, view[: buffer.length] as block:
-            return self._code.recover(block, self._symbol_bytes, lost, repairs)
+        block = buffer.data[: buffer.length]
+        return self._code.recover(block, self._symbol_bytes, lost, repairs)
 
     async def close(self) -> None:
         self._waiting.clear()

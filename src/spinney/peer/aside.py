@@ -46,8 +46,12 @@ class SharedRate:
     def bytes_per_s(self) -> float:
         return self._inner.bytes_per_s / self._copies()
 
-    def heard(self, loss: float, queue_s: float, now: float) -> None:
-        self._inner.heard(loss, queue_s, now)
+    @property
+    def is_found(self) -> bool:
+        return self._inner.is_found
+
+    def heard(self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0) -> None:
+        self._inner.heard(loss, queue_s, now, came_bytes_per_s * self._copies())
 
     def sent(self, size_bytes: int, now: float) -> None:
         more = (self._copies() - 1) * size_bytes

@@ -184,6 +184,12 @@ class LookThere:
         self.release = directory.release
         self.conflicts = directory.conflicts
 
+    def known(self, key: bytes) -> Entry | None:
+        found = self._directory.known(key)
+        if found is None and key.startswith(FILE_KEY):
+            return Entry(key, self._address, b"", CLAIM_S)
+        return found
+
     async def find(self, key: bytes, *, patience_s: float = 0.0) -> Entry | None:
         found = await self._directory.find(key)
         if found is None and key.startswith(FILE_KEY):

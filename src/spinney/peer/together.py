@@ -52,6 +52,8 @@ LITTLE_SHARE = 0.5
 LITTLE_S = 3.0
 """Streams that for so long bring less than this part of what they are said to, or of the safe
 rate if that is less, are helped by the swarm: a slow radio, a lossy cable."""
+DISMISS_AFTER_S = 2.0
+"""Who loses most of what is multicast for so long fetches by the swarm."""
 LEAST_MEMBERS = 3
 """A sender and one receiver have nothing to gain from a group: they use both ways at once."""
 LEAST_FOUND_BYTES_PER_S = 100_000.0
@@ -72,8 +74,12 @@ class BoundRate:
     def bytes_per_s(self) -> float:
         return min(self._inner.bytes_per_s, self._most)
 
-    def heard(self, loss: float, queue_s: float, now: float) -> None:
-        self._inner.heard(loss, queue_s, now)
+    @property
+    def is_found(self) -> bool:
+        return self._inner.is_found
+
+    def heard(self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0) -> None:
+        self._inner.heard(loss, queue_s, now, came_bytes_per_s)
 
     def sent(self, size_bytes: int, now: float) -> None:
         """The swarm waits until this is paid."""
@@ -132,6 +138,7 @@ class Together:
             rate_bytes_per_s=rate,
             up_bytes_per_s=int(most_up or 0),
             down_bytes_per_s=int(most_down or 0),
+            dismiss_after_s=float("inf") if plan.only else DISMISS_AFTER_S,
         )
         groups, directory = multicast.for_group(plan.group, founds=transfer.complete)
         self.node = McftpNode(

@@ -74,7 +74,7 @@ def who_waits(loop: SimLoop) -> str:
 
 
 def who_spins(loop: SimLoop, ready: Iterable[Any]) -> str:
-    first = [repr(handle[1][0]) for handle in list(ready)[:5] if handle[1]]
+    first = [repr(handle.callback) for handle in list(ready)[:5]]
     return f"the clock stands at {loop.now:.6f} s while callbacks run on: {', '.join(first)}"
 
 

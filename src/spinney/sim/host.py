@@ -16,8 +16,8 @@ from spinney.errors import NetworkError, PortTakenError, ResolveError
 from spinney.net.host import Address, DatagramOptions, DatagramReceiver, Interface
 from spinney.sim import connecting, multicast
 from spinney.sim.datagrams import SimDatagrams
+from spinney.sim.handles import current_host
 from spinney.sim.links import LOOPBACK, Link
-from spinney.sim.loop import current_host
 from spinney.sim.nat import Nat
 from spinney.sim.segments import Attachment, Packet, Segment
 from spinney.sim.storage import Disk, SimStorage

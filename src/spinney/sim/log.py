@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from array import array
-from hashlib import blake2b
+from hashlib import sha256
+from struct import pack
 from typing import Any
 
 
@@ -22,7 +22,7 @@ class Log:
         self.arrived_bytes = 0
         self.lost_count = 0
         self.lost_bytes = 0
-        self._hash = blake2b(digest_size=16)
+        self._hash = sha256()
         self._numbers = 0
 
     def number(self) -> int:
@@ -45,9 +45,10 @@ class Log:
         joined = b"".join(parts)
         self.arrivals += len(parts)
         self.arrived_bytes += len(joined)
-        self._hash.update(array("d", rows[0::3]).tobytes())
-        self._hash.update(array("q", rows[1::3]).tobytes())
-        self._hash.update(array("q", map(len, parts)).tobytes())
+        count = len(parts)
+        self._hash.update(pack(f"{count}d", *rows[0::3]))
+        self._hash.update(pack(f"{count}I", *rows[1::3]))
+        self._hash.update(pack(f"{count}I", *map(len, parts)))
         self._hash.update(joined)
         rows.clear()
         self.lost_count += len(self.lost)
@@ -59,4 +60,4 @@ class Log:
         self.fold()
         final = self._hash.copy()
         final.update(b"lost %d %d" % (self.lost_count, self.lost_bytes))
-        return final.hexdigest()
+        return final.hexdigest()[:32]

@@ -23,6 +23,8 @@ MESSAGES = 64
 FIRST_SLOT_BYTES = 2_048
 LEAST_SLOT_BYTES = 256
 SPILL_BYTES = 1 << 16
+SPILL_STRIDE_BYTES = FIRST_SLOT_BYTES + SPILL_BYTES
+"""Before each spill there is room for what the slot has taken, so that both can be joined."""
 NAME_BYTES = 28
 """Of an IPv6 socket address, the longest."""
 CONTROL_BYTES = 64
@@ -78,7 +80,7 @@ class Batches:
         self._names = ctypes.create_string_buffer(NAME_BYTES * MESSAGES)
         self._controls = ctypes.create_string_buffer(CONTROL_BYTES * MESSAGES)
         self._slots = ctypes.create_string_buffer(FIRST_SLOT_BYTES * MESSAGES)
-        self._spills = mmap.mmap(-1, SPILL_BYTES * MESSAGES)
+        self._spills = mmap.mmap(-1, SPILL_STRIDE_BYTES * MESSAGES)
         self._slot_bytes = 0
         self._name_view = memoryview(self._names).cast("B")
         self._control_view = memoryview(self._controls).cast("B")
@@ -99,7 +101,8 @@ class Batches:
         iovecs = ctypes.addressof(self._iovecs)
         for at in range(MESSAGES):
             self._iovecs[2 * at] = _Iovec(slots + at * slot_bytes, slot_bytes)
-            self._iovecs[2 * at + 1] = _Iovec(spills + at * SPILL_BYTES, SPILL_BYTES)
+            spill = spills + at * SPILL_STRIDE_BYTES + FIRST_SLOT_BYTES
+            self._iovecs[2 * at + 1] = _Iovec(spill, SPILL_BYTES)
             self._messages[at] = _Message(
                 names + at * NAME_BYTES,
                 NAME_BYTES,
@@ -124,38 +127,45 @@ class Batches:
     def runs(self, lengths: list[int]) -> Iterator[tuple[memoryview, int, Address]]:
         """(bytes, segment or 0, who) of what came, in order; equal datagrams of one sender as
         one.  A view is valid until the next call of `receive`."""
-        slot, names = self._slot_bytes, self._name_view
-        at, count = 0, len(lengths)
+        slot, view, at, count = self._slot_bytes, self._slot_view, 0, len(lengths)
+        names = bytes(self._name_view[: count * NAME_BYTES])
         merged = any(self._words[_CONTROL_WORD : count * _WORDS : _WORDS].tolist())
+        # All came from one sender, each by itself: the usual case.
+        alike = not merged and names == names[:NAME_BYTES] * count
         while at < count:
-            length = lengths[at]
-            name = bytes(names[at * NAME_BYTES : (at + 1) * NAME_BYTES])
-            end = at + 1
+            length, end = lengths[at], at + 1
+            name = names[at * NAME_BYTES : end * NAME_BYTES]
+            segment = self._segment(at) if merged else 0
             if length > slot:
-                yield self._long(at, length), self._segment(at) if merged else 0, self._who(name)
-            else:
-                start = at * slot
-                if length == slot and not (merged and self._segment(at)):
-                    while (
-                        end < count
-                        and lengths[end] == slot
-                        and names[end * NAME_BYTES : (end + 1) * NAME_BYTES] == name
-                        and not (merged and self._segment(end))
-                    ):
-                        end += 1
-                segment = slot if end - at > 1 else self._segment(at) if merged else 0
-                whole = start + (end - at - 1) * slot + length
-                yield self._slot_view[start:whole], segment, self._who(name)
+                yield self._long(at, length), segment, self._who(name)
+                at = end
+                continue
+            if length == slot and not segment:
+                while (
+                    end < count
+                    and lengths[end] == slot
+                    and (
+                        alike
+                        or (
+                            names[end * NAME_BYTES : (end + 1) * NAME_BYTES] == name
+                            and not (merged and self._segment(end))
+                        )
+                    )
+                ):
+                    end += 1
+            whole = (end - 1) * slot + length
+            yield view[at * slot : whole], slot if end - at > 1 else segment, self._who(name)
             at = end
         usual = lengths[count // 2] if count else slot
         if count > 2 and usual != slot and LEAST_SLOT_BYTES <= usual <= FIRST_SLOT_BYTES:
             self._cut(usual)
 
     def _long(self, at: int, length: int) -> memoryview:
+        """One that ran over: what its slot has is put before its spill."""
         slot = self._slot_bytes
-        whole = bytearray(self._slot_view[at * slot : (at + 1) * slot])
-        whole += self._spill_view[at * SPILL_BYTES : at * SPILL_BYTES + length - slot]
-        return memoryview(whole)
+        spill = at * SPILL_STRIDE_BYTES + FIRST_SLOT_BYTES
+        self._spill_view[spill - slot : spill] = self._slot_view[at * slot : (at + 1) * slot]
+        return self._spill_view[spill - slot : spill - slot + length]
 
     def _segment(self, at: int) -> int:
         """The segments' size if the system merged some into this message, else 0."""
