@@ -25,6 +25,7 @@ SCRIPTS = (
     "startup",
     "transfer",
     "datagrams",
+    "codes",
     "tracker",
     "multicast",
     "lab",

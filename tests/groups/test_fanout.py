@@ -398,7 +398,7 @@ def test_a_group_that_nobody_asked_for_is_opened_at_a_knock_of_this_network_only
                 with pytest.raises(NetworkError):
                     await joining
             program.close()
-        with pytest.raises(NetworkError):
+        with pytest.raises(NetworkError, match="not of this network"):
             await hub.join(address_text((far.address, 6_781), bytes(8)), Member())
         hub.close()
 

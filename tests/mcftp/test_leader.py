@@ -192,3 +192,20 @@ def test_the_best_elect() -> None:
     made.report(peer(20), status(ALL, leads=False), 0.0)
     assert made.electorate() == (ME, *(peer(number) for number in range(19, 13, -1)))
     assert made.successor() == peer(19)
+
+
+def test_those_who_say_to_hold_it_and_never_send_cost_two_turns() -> None:
+    made = leader()
+    senders: list[bytes] = []
+    for tick in range(10, 200):
+        now = tick * 0.1
+        for number in range(1, 6):
+            made.report(peer(number), status(ALL, up_bytes_per_s=1 << 30), now)
+        made.report(peer(9), status(0), now)
+        run(made, now)
+        for each in made.streams:
+            if each.sender == ME:
+                made.sent(ME, Sent(REIGN, 1, each.number, 1, False, 1 << 20), now)
+        senders += [each.sender for each in made.streams if each.sender not in senders]
+    assert len(senders) == 3
+    assert senders[2] == ME

@@ -37,20 +37,23 @@ class HubDirectory:
         self._turn = -1
 
     def known(self, key: bytes) -> Entry | None:
-        value = self._joined()
-        return Entry(key, value, b"", CLAIM_S) if value is not None else None
-
-    async def find(self, key: bytes, *, patience_s: float = 0.0) -> Entry | None:
+        """Another hub each time, until we belong to one."""
         value = self._joined()
         if value is None and self._addresses:
             self._turn += 1
             value = self._addresses[self._turn % len(self._addresses)]
-        if value is None and patience_s > 0:
-            await asyncio.sleep(patience_s)
         return Entry(key, value, b"", CLAIM_S) if value is not None else None
 
+    async def find(self, key: bytes, *, patience_s: float = 0.0) -> Entry | None:
+        found = self.known(key)
+        if found is None and patience_s > 0:
+            await asyncio.sleep(patience_s)
+        return found
+
     async def claim(self, key: bytes, value: bytes, seconds: float = CLAIM_S) -> bool:
-        return True
+        """The file's group is the hub's to found, also when we hold a part."""
+        founds = not self._addresses or self._joined() is not None
+        return founds or not key.startswith(b"file:")
 
     async def renew(self, key: bytes, seconds: float = CLAIM_S) -> bool:
         return True

@@ -8,13 +8,14 @@ that run well are left alone, so that nothing is sent twice.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from spinney.mcftp import codec
 from spinney.mcftp.members import Member, Members
 from spinney.mcftp.messages import BLOCKS_MAX, Message, Sent, Status, StatusRequest
-from spinney.mcftp.schedule import assign, bits_of, choose, ordered
+from spinney.mcftp.schedule import Holder, assign, bits_of, choose, ordered
 from spinney.mcftp.settings import Settings
 from spinney.mcftp.stream import Stream
 
@@ -38,6 +39,8 @@ PLAN_EVERY_S = 0.5
 ADDRESS_WAIT_S = 1.0
 """How long a plan waits for the addresses of all its senders."""
 NUMBERS = 256
+FAILURES = 2
+"""After so many senders in a row that never sent, only those send of whom we know that they can."""
 
 
 @dataclass(slots=True)
@@ -121,6 +124,9 @@ class Leader:
         self._senders_wanted = 1
         self._wanted_since = now
         self._counted_round = 0
+        self._failed: OrderedDict[bytes, None] = OrderedDict()
+        """Who was to send and did not: perhaps what it says to hold is a lie."""
+        self._failures = 0
 
     # -- take over ----------------------------------------------------------------------
 
@@ -205,6 +211,7 @@ class Leader:
         for running in list(self.running.values()):
             silent = now - running.heard_at > self.settings.sender_silent_s
             if silent and running.stream.sender != self.me:
+                self._distrust(running)
                 self.left(running.stream.sender)
         if self._counted_round != self.round and now >= self.window_ends:
             self._counted_round = self.round
@@ -258,6 +265,7 @@ class Leader:
             # Who still asks its sender for repair lacks it, even if no report of his has come.
             if running.passed and not count and running.finished:
                 self._end(number)
+                self._failures = 0
         self._slow_down(now)
         carried = 0
         for running in self.running.values():
@@ -353,11 +361,32 @@ class Leader:
             return
         self._planned_at = now
         holders = self.members.holders()
-        chosen = choose(wanted, holders, self.blocks, free)
+        chosen: list[Holder] = []
+        for tier in self._tiers(holders):
+            left = wanted
+            for each in chosen:
+                left &= ~each.held
+            chosen += choose(left, tier, self.blocks, free - len(chosen))
         rate = self._free_rate()
         for share in assign(wanted, chosen, rate, holders):
             self._begin(share.peer, share.runs, share.rate_bytes_per_s, now)
         self._fit()
+
+    def _distrust(self, running: Running) -> None:
+        if running.position == 0:
+            self._failures += 1
+        self._failed[running.stream.sender] = None
+        if len(self._failed) > self.settings.members:
+            self._failed.popitem(last=False)
+
+    def _tiers(self, holders: list[Holder]) -> list[list[Holder]]:
+        """Whom to choose first, next, last: each tier sends only what those before do not hold."""
+        last = [each for each in holders if each.peer in self._failed]
+        rest = [each for each in holders if each.peer not in self._failed]
+        if self._failures < FAILURES:
+            return [rest, last]
+        known = [each for each in rest if each.peer == self.me or each.sent_blocks]
+        return [known, [each for each in rest if each not in known], last]
 
     def _free_rate(self) -> int:
         """What streams that are still sending leave of the rate."""

@@ -109,8 +109,7 @@ class McftpNode(GroupReceiver):
         publishing: Publishing | None = None,
         seed: bytes | None = None,
     ) -> None:
-        """`seed`: of the keys, for one who is in two groups of a file and one peer in both."""
-        self._seed = seed
+        self._seed = seed  # of the keys: who is in two groups of a file is one peer in both
         self.host = host
         self.transfer = transfer
         self.groups = groups
@@ -359,8 +358,7 @@ class McftpNode(GroupReceiver):
         group = self.group
         if group is None:
             return
-        entry = self.election.role == "leader" or self.keys.peer in self.election.electorate.peers
-        if entry:
+        if self.election.role == "leader" or self.keys.peer in self.election.electorate.peers:
             self.reservations.want(file_key(self.key), group.address, self._moved)
 
     def _moved(self, address: bytes) -> None:
