@@ -108,6 +108,9 @@ def cleaned_up(keep: bool) -> Iterator[tuple[Path, list[Process]]]:
     try:
         yield folder, processes
     finally:
+        for process in processes:  # all at once: they leave side by side
+            with contextlib.suppress(ProcessLookupError):
+                process.interrupt()
         for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 process.stop()

@@ -117,7 +117,8 @@ def test_a_querier_that_starts_late_a_receiver_that_dies_and_one_that_comes_late
         # Twelve seconds of sending; who never joined again would never end.
         assert max(ends) < 1.5 * room.size / room.rate + 9.0
         room.done_at(5)
-        assert room.sent(0) <= 1.30 * room.size
+        # What the late one missed (3 of 16 blocks) and those that were cut off (4) is sent again.
+        assert room.sent(0) <= 1.6 * room.size
 
 
 @pytest.mark.night
@@ -186,4 +187,5 @@ def test_one_whom_a_filter_keeps_from_multicast_is_sent_to(tmp_path: Path) -> No
             rows = [row for row in room.events(host) if row["event"] == "warning"]
             lines = [row["message"] for row in rows if "sends to this machine" in row["message"]]
             assert len(lines) == least, rows
-        assert room.sent(0) <= 3.3 * room.size
+        # One for the group, one for each of the two, and what the second missed meanwhile.
+        assert room.sent(0) <= 3.8 * room.size
