@@ -25,6 +25,7 @@ def drive(
     queue_s: float = 0.05,
     other: Callable[[float], float] = nobody,
     start: float = 0.0,
+    overflowed: Callable[[float], object] = nobody,
 ) -> float:
     """A fluid link: what is too much waits, then is lost; it is reported each 0.1 s.  Returns the
     mean rate delivered."""
@@ -37,6 +38,8 @@ def drive(
         waiting += mine + theirs - link * step
         over = max(0.0, waiting - queue_s * link)
         waiting = max(0.0, waiting - over)
+        if over:
+            overflowed(now)
         gone = over * mine / (mine + theirs) + mine * max(0.0, rng.gauss(loss, loss / 4))
         delivered += mine - gone
         served = link * mine / (mine + theirs) if waiting else mine / step
@@ -61,21 +64,54 @@ def test_most_of_the_link_is_used_whatever_is_lost_at_random(
     assert rate.bytes_per_s < 1.15 * link
 
 
-def test_half_is_left_to_whoever_keeps_the_queue_full() -> None:
-    """A TCP flow takes what is left, and keeps the queue full."""
-    rate = FoundRate()
-    drive(rate, 6.0, link=25 * MB)
-    theirs = 0.0
-    count = 0
+class Reno:
+    """A TCP flow of 30 ms: a segment more each round trip, half at a loss."""
 
-    def tcp(now: float) -> float:
-        nonlocal theirs, count
-        taken = max(0.4 * MB, 25 * MB - rate.bytes_per_s) * 1.01
-        theirs, count = theirs + taken, count + 1
-        return taken
+    ROUND_TRIP_S = 0.03
 
-    drive(rate, 12.0, link=25 * MB, other=tcp, start=6.0)
-    assert theirs / count > 0.4 * 25 * MB
+    def __init__(self) -> None:
+        self.rate = 5 * MB
+        self.taken = 0.0
+        self.steps = 0
+        self._fell_at = 0.0
+
+    def sends(self, now: float) -> float:
+        self.rate += 1448 / self.ROUND_TRIP_S**2 * 0.01
+        self.taken, self.steps = self.taken + self.rate, self.steps + 1
+        return self.rate
+
+    def lost(self, now: float) -> None:
+        if now - self._fell_at > self.ROUND_TRIP_S:
+            self.rate, self._fell_at = self.rate / 2, now
+
+
+@pytest.mark.parametrize("queue_s", [0.03, 0.1])
+@pytest.mark.parametrize("first", ["we", "they"])
+def test_the_link_is_shared_with_a_tcp_flow(first: str, queue_s: float) -> None:
+    """Whoever was there first: it keeps two fifths at least, and does not starve us."""
+    rate, tcp = FoundRate(), Reno()
+    begin = 6.0 if first == "we" else 0.0
+    if begin:
+        drive(rate, begin, link=25 * MB, queue_s=queue_s)
+    for _ in range(0 if begin else 500):
+        tcp.sends(0.0)
+    got = drive(
+        rate, 30.0, link=25 * MB, queue_s=queue_s, other=tcp.sends, overflowed=tcp.lost, start=begin
+    )
+    print(f"we {got / MB:.1f}, TCP {tcp.taken / tcp.steps / MB:.1f} MB/s")
+    assert tcp.taken / tcp.steps > 0.4 * 25 * MB
+    assert got > 0.1 * 25 * MB
+
+
+def test_one_that_fills_the_queue_and_goes_leaves_all_of_it() -> None:
+    rate, tcp = FoundRate(), Reno()
+    for _ in range(500):
+        tcp.sends(0.0)
+    drive(rate, 15.0, link=25 * MB, queue_s=0.1, other=tcp.sends, overflowed=tcp.lost)
+    assert rate.contended
+    got = drive(rate, 10.0, link=25 * MB, queue_s=0.1, start=15.0)
+    assert got > 0.6 * 25 * MB
+    assert not rate.contended
 
 
 def test_floor_and_ceiling_hold() -> None:

@@ -105,6 +105,7 @@ class Following(GroupReceiver):
         self.queue_s = 0.0
         """By how much the last mark took longer than the quickest."""
         self._least_taken: float | None = None
+        self._longer_before = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
         """Until when others' and our own reports are believed, if nothing is heard."""
@@ -290,7 +291,10 @@ class Following(GroupReceiver):
             self._least_taken = taken
         else:
             self._least_taken += min(taken - self._least_taken, DRIFT * (now - self._mark_at))
-        self.queue_s = min(60.0, taken - self._least_taken)
+        # Of two marks the quicker one: a single late one waited for a processor, not in a queue.
+        longer = taken - self._least_taken
+        self.queue_s = min(60.0, longer, self._longer_before)
+        self._longer_before = longer
         self._mark, self._mark_at, self._mark_heard = mark, now, self.heard
         if mark.order == order_of(self.stream.blocks):
             self.position = max(self.position, min(mark.position, self.order.count))

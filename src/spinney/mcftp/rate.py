@@ -4,8 +4,9 @@ Loss alone says little: radio and cheap cables lose at any rate, a full queue on
 own.  So a found rate climbs while the reported loss is what it was at lower rates and the queue
 on the way (the delay of marks beyond the least that was seen, as LEDBAT measures it, RFC 6817)
 stays short, and falls to what was delivered when either grows.  A queue that stays long after
-that is filled by somebody else: then the rate falls on to half of the way's capacity, so that a
-TCP flow gets the other half.
+that is filled by somebody else: then the rate falls on to half of the way's capacity.  If it is
+long even so, its length says nothing about us: as a TCP flow does, the rate then climbs steadily
+and falls at each loss, until the queue is short again.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ START_FACTOR, FAST_FACTOR = 2.0, 1.5
 """Growth of an interval until the first limit; the second beyond a tenth of a gigabit: what is sent
 too much, until a report says so, is sent twice."""
 FAST_BYTES_PER_S = 10e6
-CLIMB, NEAR_CLIMB = 1.06, 1.015
-"""Growth of an interval after it: a fifth a second, a twentieth near the capacity."""
+CLIMB, NEAR_CLIMB, MOST_CLIMB = 1.06, 0.015, 0.25
+"""Growth of an interval after it: a fifth a second, a twentieth near the capacity, and there half
+as much more with each interval that goes well: a limit that was none is soon forgotten."""
 LONG_QUEUE_S = 0.012
 EXCESS, EXCESS_FACTOR = 0.02, 1.5
 """Loss is congestion when it is more than so many times the usual loss and so much."""
@@ -41,6 +43,14 @@ EASE = 0.85
 SAME_LOSS = 0.8
 HALF = 0.45
 """Of the capacity, a little less than half: nobody makes us go below by a long queue alone."""
+CONTENDED_AFTER = 3
+"""Reports of a long queue at half of the capacity: it is not ours."""
+CONTENDED_STEP_BYTES_PER_S = 1e6
+"""Growth of an interval beside somebody who fills the queue: what a TCP flow of 20 ms adds."""
+CONTENDED_EXCESS, CONTENDED_FALL = 0.004, 0.7
+"""There loss is the signal, and the fall about that of TCP (RFC 9438: 0.7)."""
+CALM_AFTER = 4
+"""Intervals with a short queue: whoever filled it has gone."""
 LARGEST_USUAL_LOSS = 0.25
 FADE = 0.7
 
@@ -103,6 +113,10 @@ class FoundRate:
         self._before: tuple[float | None, float] = (None, self.bytes_per_s)
         """Capacity and rate before the fall, should it have been for nothing."""
         self._congested = False
+        self.contended = False
+        """Somebody else fills the queue."""
+        self._long, self._calm, self._good = 0, 0, 0
+        """Decisions in a row: a long queue at half, a short one beside another, climbs near."""
         self._heard_any = False
         self._limited = False
         """A report says that it is too much: decided at once."""
@@ -112,7 +126,7 @@ class FoundRate:
     def heard(self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0) -> None:
         self._loss = max(loss, self._loss or 0.0)
         self._queue_s = max(queue_s, self._queue_s)
-        if self._excess(loss) > 0 or queue_s > LONG_QUEUE_S:
+        if self._excess(loss) > 0 or (queue_s > LONG_QUEUE_S and not self.contended):
             self._limited = not self._deaf
             if came_bytes_per_s > 0:
                 self._came = min(came_bytes_per_s, self._came or came_bytes_per_s)
@@ -145,19 +159,44 @@ class FoundRate:
         if not self._heard_any and loss <= LARGEST_USUAL_LOSS and self._queue_s <= LONG_QUEUE_S:
             self.usual_loss = loss  # at a modest rate it is not we who cause it
         self._heard_any = True
+        if self.contended:
+            self._contend(loss)
+            return
         excess = self._excess(loss)
         if excess > 0 or self._queue_s > LONG_QUEUE_S:
+            self._good = 0
             self._fall(loss, excess)
             return
         self._congested = False
+        self._long = 0
         self._learn(min(loss, LARGEST_USUAL_LOSS))
         if self.capacity is None:
             slow = self.bytes_per_s < FAST_BYTES_PER_S
             self._set(self.bytes_per_s * (START_FACTOR if slow else FAST_FACTOR))
             return
         self.capacity = max(self.capacity, self.bytes_per_s)
-        near = self.bytes_per_s > BELOW * BELOW * self.capacity
-        self._set(self.bytes_per_s * (NEAR_CLIMB if near else CLIMB))
+        if self.bytes_per_s > BELOW * BELOW * self.capacity:
+            growth = 1 + min(MOST_CLIMB, NEAR_CLIMB * 1.5**self._good)
+            self._good += 1
+        else:
+            growth = CLIMB
+        self._set(self.bytes_per_s * growth)
+
+    def _contend(self, loss: float) -> None:
+        """Beside somebody who fills the queue: as TCP does, until the queue is short again."""
+        if self._queue_s <= LONG_QUEUE_S:
+            self._calm += 1
+            if self._calm >= CALM_AFTER:
+                self.contended = self._congested = False
+                self.capacity = max(self.capacity or 0.0, self.bytes_per_s)
+                return
+        else:
+            self._calm = 0
+        if loss > EXCESS_FACTOR * self.usual_loss + CONTENDED_EXCESS:
+            self._set(CONTENDED_FALL * self.bytes_per_s)
+            self._deaf = True
+        else:
+            self._set(self.bytes_per_s + CONTENDED_STEP_BYTES_PER_S)
 
     def _learn(self, loss: float) -> None:
         """The usual loss is what there is at rates that the way carries with ease."""
@@ -197,7 +236,11 @@ class FoundRate:
             self.capacity = min(self.capacity, max(delivered, HALF * self.capacity))
             self._set(min(YIELD * self.bytes_per_s, BELOW * delivered))
         else:
+            self._long += self.bytes_per_s <= 1.05 * HALF * self.capacity
             self._set(max(YIELD * self.bytes_per_s, HALF * self.capacity))
+            if self._long >= CONTENDED_AFTER:
+                self.contended, self._long, self._calm = True, 0, 0
+                self._drained = None
         self._congested = True
         self._deaf = True
 
