@@ -176,7 +176,12 @@ def report(rows: list[Row]) -> str:
         cells.setdefault(row["cell"], {}).setdefault(row["side"], []).append(row)
     lines = []
     versions = sorted({row["version"] for row in rows if row.get("version")})
-    lines.append(f"{'; '.join(versions)}.  * = the cores were above {BUSY_SHARE:.0%} busy.")
+    runs = sorted({len(of_side) for sides in cells.values() for of_side in sides.values()})
+    often = " or ".join(map(str, runs))
+    lines.append(
+        f"{'; '.join(versions)}.  Medians of {often} runs a cell."
+        f"  * = the cores were above {BUSY_SHARE:.0%} busy."
+    )
     for sides in cells.values():
         first = next(iter(sides.values()))[0]
         lines += ["", _title(first), HEAD]

@@ -121,6 +121,9 @@ class Leading:
         if leader.round != self._round_seen and now >= leader.window_ends:
             self._round_seen = leader.round
             self._unwanted = leader.members.all & ~leader.members.lacked()
+        lacked = leader.members.lacked()
+        # Between rounds: nobody is left who lacks anything, or somebody has come who does.
+        self._unwanted = self._unwanted & ~lacked if lacked else leader.members.all
         self._reserve()
         request = leader.request(
             node.election.reign, node.election.leader_term, self._sealing.public, now
