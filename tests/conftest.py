@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import zlib
 from collections.abc import Iterator
 
@@ -16,6 +17,10 @@ __all__ = ["require_module", "require_program", "require_root"]
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 """Hundreds of tests start a process of their own: none should compile everything anew."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs behind it deaf to Ctrl-C, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MAY_SKIP = "not on this system: "
 """A skip whose reason begins so is a matter of the platform and passes under CI too."""

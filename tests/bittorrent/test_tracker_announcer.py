@@ -156,10 +156,12 @@ def test_who_leaves_as_soon_as_all_is_there_says_completed_once(turns: int) -> N
         swarm = RememberingSwarm(HASH, 6881)
         script = Script([["a"], ["b"]], swarm)
         gate = asyncio.Event()
+        answered: list[str] = []
 
         async def answer(request: m.AnnounceRequest) -> object:
             if request.event == "completed":
                 await gate.wait()
+            answered.append(request.event)
             return SOMEBODY
 
         script.answers["a"] = answer
@@ -173,6 +175,7 @@ def test_who_leaves_as_soon_as_all_is_there_says_completed_once(turns: int) -> N
         asyncio.get_running_loop().call_later(0.01, gate.set)
         await asyncio.gather(task, return_exceptions=True)
         assert script.said == [("a", "started", 1000), ("a", "completed", 0), ("a", "stopped", 0)]
+        assert answered == ["started", "completed", "stopped"]
 
     asyncio.run(scenario())
 

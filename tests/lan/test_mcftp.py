@@ -114,11 +114,10 @@ def test_a_querier_that_starts_late_a_receiver_that_dies_and_one_that_comes_late
         room.get(5)
         ends = [room.done_at(host) - started for host in (1, 2, 3)]
         print("seconds of those who stayed:", ends)
-        # Twelve seconds of sending; who never joined again would never end.
-        assert max(ends) < 1.5 * room.size / room.rate + 9.0
+        # Twelve seconds of sending; a sender whose own port was forgotten hears of it in time.
+        assert max(ends) < 1.5 * room.size / room.rate + 5.0
         room.done_at(5)
-        # What the late one missed (3 of 16 blocks) and those that were cut off (4) is sent again.
-        assert room.sent(0) <= 1.6 * room.size
+        assert room.sent(0) <= 1.30 * room.size
 
 
 @pytest.mark.night
@@ -172,13 +171,13 @@ def test_a_slow_receiver_holds_nobody_up(tmp_path: Path) -> None:
 def test_one_whom_a_filter_keeps_from_multicast_is_sent_to(tmp_path: Path) -> None:
     """From the start at one machine, in the middle at another: all have it, each with one line."""
     with Lan(4, rate_mbit=200) as lan:
-        room = Room(lan, tmp_path, 12 * MIB, 1_500_000)
+        room = Room(lan, tmp_path, 6 * MIB, 1_500_000)
         room.share(0, "--until-complete", "3")
         link = room.until(0, "ready")["link"]
         lan.no_multicast(3)
         for host in (1, 2, 3):
             room.get(host, link)
-        room.wait(lambda: room.have(2) > 2 * MIB)
+        room.wait(lambda: room.have(2) > MIB)
         lan.no_multicast(2)
         for host in (1, 2, 3):
             room.done_at(host)

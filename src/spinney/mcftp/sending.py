@@ -135,6 +135,7 @@ class Sending(GroupReceiver):
         self._marking = Marking(host, stream.number, tag, keys, settings, self._plan)
         self._marking.asks = self._rate.is_found
         self._group: Group | None = None
+        self._heard_any_at = self._rejoined_at = host.time()
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._listeners: list[Callable[[bytes, Need], None]] = []
@@ -265,6 +266,7 @@ class Sending(GroupReceiver):
     # -- hearing ------------------------------------------------------------------------
 
     def group_received(self, batch: list[Sent]) -> None:
+        self._heard_any_at = self._host.time()
         for data, _ in batch:
             if data.startswith(self._need_prefix):
                 self._heard(data)
@@ -365,6 +367,9 @@ class Sending(GroupReceiver):
             now = host.time()
             if marking.due(now):
                 marking.send(group)
+            if now >= max(self._heard_any_at, self._rejoined_at) + settings.rejoin_s:
+                self._rejoined_at = now  # a switch may have forgotten that we listen
+                await group.rejoin()
             if self._plan.idle:
                 await self._rest(marking.delay_s(now))
                 pacer.rested(host.time())
