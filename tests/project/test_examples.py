@@ -94,7 +94,8 @@ def test_an_example_of_a_classroom(tmp_path: Path) -> None:
         ):
             one.until("done", 60)
             other.until("done", 60)
-            assert (one.wait(), other.wait()) == (0, 0)  # they say so before they leave
+            for each in (one, other):  # they say so before they leave
+                assert each.wait() == 0, (each.events[-1], each.stderr())
         assert "2 have joined: sending" in child.stdout.read()
         assert child.wait(30) == 0
     finally:

@@ -89,7 +89,8 @@ def get_link(link: str, options: dict[str, Any]) -> int:
                 done = getting.done and not stays
         return 0
 
-    code = run_verb(work, reporter, ready=lambda: done)  # done, it only lingers for others
+    # Done, it only lingers for others.
+    code = run_verb(work, reporter, ready=lambda: done, finished=lambda: done)
     if code == INTERRUPTED and options["output"] != "-":  # a pipe begins anew
         reporter.stopped()
     return code

@@ -70,8 +70,10 @@ def run_verb(
     reporter: Reporter,
     *,
     ready: Callable[[], bool] = lambda: False,
+    finished: Callable[[], bool] = lambda: False,
 ) -> int:
-    """The exit code of `work`.  One that is stopped when `ready()` is true has done its job."""
+    """The exit code of `work`.  One that is stopped when `ready()` is true has done its job; one
+    that fails when `finished()` is, too."""
     try:
         with reporter:
             code = asyncio.run(_until_stopped(work(reporter)))
@@ -80,7 +82,11 @@ def run_verb(
     except PortTakenError as error:
         return _failed(reporter, PortTakenError(_with_port_option(str(error))))
     except SpinneyError as error:
-        return _failed(reporter, error)
+        if not finished():
+            return _failed(reporter, error)
+        # The job was done: what goes wrong while it stays for others is no failure of it.
+        logging.getLogger("spinney").warning("after the job was done: %s", error)
+        code = DONE
     if reporter.lost is not None and not isinstance(reporter.lost, BrokenPipeError):
         raise SpinneyError(f"cannot write the output: {reporter.lost.strerror}")
     return DONE if code == INTERRUPTED and ready() else code
