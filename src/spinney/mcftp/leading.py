@@ -118,10 +118,10 @@ class Leading:
             leader.failed(number, address)
         self._dismiss()
         leader.tick(now)
+        lacked = leader.members.lacked()
         if leader.round != self._round_seen and now >= leader.window_ends:
             self._round_seen = leader.round
-            self._unwanted = leader.members.all & ~leader.members.lacked()
-        lacked = leader.members.lacked()
+            self._unwanted = leader.members.all & ~lacked
         # Between rounds: nobody is left who lacks anything, or somebody has come who does.
         self._unwanted = self._unwanted & ~lacked if lacked else leader.members.all
         self._reserve()
