@@ -11,8 +11,19 @@ from spinney.content.pieces import Bitfield
 PIECES, PIECE = 64, 32_768
 
 
-def test_one_that_keeps_what_it_is_given_is_barren_after_a_while() -> None:
+def trading() -> Spreading:
+    """Others spread what they get, as they ought to."""
     spreading = Spreading()
+    spreading.got(1, 63, "one", 0.0)
+    spreading.claimed(63, 2)
+    for piece in range(30, 60):
+        spreading.got(8, piece, "eight", 0.0)
+        spreading.claimed(piece, 9)
+    return spreading
+
+
+def test_one_that_keeps_what_it_is_given_is_barren_after_a_while() -> None:
+    spreading = trading()
     for piece in range(BARREN_PIECES):
         spreading.got(1, piece, "one", 0.0)
     assert not spreading.is_barren(1, BARREN_S - 0.1), "others have had no time to fetch it"
@@ -20,21 +31,32 @@ def test_one_that_keeps_what_it_is_given_is_barren_after_a_while() -> None:
     assert not spreading.is_barren(2, BARREN_S)
 
 
-def test_one_that_spreads_a_part_is_not() -> None:
-    spreading = Spreading()
-    for piece in range(20):
+def test_one_that_is_faster_than_all_others_is_not() -> None:
+    """Nobody can take over so much."""
+    spreading = trading()
+    for piece in range(30):
         spreading.got(1, piece, "one", 0.0)
-    for piece in range(5):
+    assert spreading.is_barren(1, 100.0)
+    spreading.got(1, 60, "one", 0.0)
+    assert not spreading.is_barren(1, 100.0)
+
+
+def test_one_that_spreads_a_part_is_not() -> None:
+    spreading = trading()
+    for piece in range(15):
+        spreading.got(1, piece, "one", 0.0)
+    for piece in range(4):
         spreading.claimed(piece, 2)
     assert not spreading.is_barren(1, 100.0)
-    spreading.got(1, 20, "one", 0.0)
+    for piece in range(20, 25):
+        spreading.got(1, piece, "one", 0.0)
     assert spreading.is_barren(1, 100.0)
-    spreading.claimed(20, 1)  # its own word says nothing
+    spreading.claimed(24, 1)  # its own word says nothing
     assert spreading.is_barren(1, 100.0)
 
 
 def test_what_is_taken_back_is_remembered_and_no_longer_its_merit() -> None:
-    spreading = Spreading()
+    spreading = trading()
     for piece in range(6):
         spreading.got(1, piece, "one", float(piece))
     assert spreading.take_back(1, BARREN_S + 3.5) == dict.fromkeys(range(4), "one")
@@ -67,6 +89,7 @@ def test_others_are_shown_what_a_barren_one_keeps_and_its_seat_is_free() -> None
     kept: list[int] = []
     for step in range(3):
         kept += given(ration, 0, 0.1 * step)
+    for step in range(10):
         for piece in given(ration, 1, 0.1 * step):
             ration.has(2, piece, "host 2", 0, 0.1 * step)
     assert given(ration, 3, 1.0) == [], "both seats are taken"

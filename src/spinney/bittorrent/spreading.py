@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 BARREN_PIECES = 4
 BARREN_S = 5.0
 """What only the seed and one peer have is what everybody asks that peer for: who has had so many
-pieces for so long, and spread less than a part of all that it was given, keeps them."""
+pieces for so long, and spread less than a part of all that it was given, keeps them.  Unless the
+others have spread no more than those: then they are slow, and it is not."""
 BARREN_PART = 0.25
 
 
@@ -26,6 +27,8 @@ class _Given:
     spread: int = 0
     in_vain: int = 0
     """Taken back: others get them from the seed."""
+    all_before: int = 0
+    """What all had spread when it was given its first."""
 
 
 class Spreading:
@@ -34,10 +37,12 @@ class Spreading:
     def __init__(self) -> None:
         self._given: dict[int, _Given] = {}
         self._first: dict[int, int] = {}
+        self._all = 0
+        """Pieces that came from the one that we gave them to a second peer."""
 
     def got(self, key: int, piece: int, who: object, now: float) -> None:
         """It is the first to have this piece.  `who`: whom its claim counts for."""
-        given = self._given.setdefault(key, _Given())
+        given = self._given.setdefault(key, _Given(all_before=self._all))
         given.kept[piece] = now
         given.who[piece] = who
         self._first[piece] = key
@@ -49,6 +54,7 @@ class Spreading:
             del self._first[piece]
             given = self._given[first]
             given.spread += 1
+            self._all += 1
             del given.kept[piece], given.who[piece]
 
     def is_barren(self, key: int, now: float) -> bool:
@@ -57,7 +63,9 @@ class Spreading:
         if given is None or len(given.kept) + given.in_vain < BARREN_PIECES:
             return False
         kept = given.in_vain + sum(1 for since in given.kept.values() if now - since >= BARREN_S)
-        return kept >= BARREN_PIECES and given.spread < BARREN_PART * (given.spread + kept)
+        if kept < BARREN_PIECES or given.spread >= BARREN_PART * (given.spread + kept):
+            return False
+        return self._all - given.all_before - given.spread >= kept
 
     def take_back(self, key: int, now: float) -> dict[int, object]:
         """The pieces that it has kept for long, with whom its claim on each counts for."""
