@@ -15,6 +15,7 @@ from spinney.content.transfer import Transfer
 from spinney.errors import NoPeersError, NotFoundError, NotWritableError
 from spinney.events import Done, Ready
 from spinney.net.host import Address
+from spinney.peer.ending import end_all
 from spinney.peer.layering import complete_layers, keep_layers, lacks_layers
 from spinney.peer.lingering import Lingering
 from spinney.peer.moving import SwarmMoving
@@ -160,7 +161,10 @@ class Getting(SwarmMoving[Done]):
         )
         self._emit(done)
         self.done = True
-        await (self._linger(began) if wish.empty else self._serve(wish, forever=False))
+        if wish.empty:
+            await end_all(lambda: self._linger(began))
+        else:
+            await self._serve(wish, forever=False)
         return done
 
     async def _linger(self, began: float) -> None:

@@ -29,6 +29,7 @@ from spinney.mcftp.view import McftpEvent, View
 from spinney.net.host import Address, Host
 from spinney.net.limits import Limit
 from spinney.peer.aside import Aside
+from spinney.peer.ending import end_all
 
 if TYPE_CHECKING:
     from spinney.groups.fanout import FanoutGroups
@@ -186,11 +187,11 @@ class Together:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self.aside is not None:
-            await self.aside.close()
-        if self.node is not None:
-            await self.node.close()
-        self._open_all()
+        await end_all(
+            *([self.aside.close] if self.aside is not None else []),
+            *([self.node.close] if self.node is not None else []),
+            self._open_all,
+        )
 
     def begin(self) -> None:
         """Start sending now, whoever is here."""
