@@ -221,6 +221,34 @@ def test_how_long_it_stays(members: int, complete: int, mine: bool, at: float, g
     assert Lingering(-30.0, 0.0).over(None, at, at)
 
 
+def test_who_had_it_before_stays_until_a_group_is_found_but_not_for_long() -> None:
+    view = View("", "", False, "", 0, 0, False, (), (), 0, 0, 0)
+    assert Lingering(-30.0, 0.0).over(view, 0.0, 0.1), "it took part"
+    assert not Lingering(0.0, 0.0, had_it=True).over(view, 0.0, 1.9)
+    assert Lingering(0.0, 0.0, had_it=True).over(view, 0.0, 2.1)
+
+
+@pytest.mark.parametrize("only", [False, True])
+def test_who_had_it_before_is_counted(only: bool) -> None:
+    """`get` again on a machine of a class that has it: `--until-complete` waits for all."""
+
+    async def scenario(hosts: list[SimHost]) -> None:
+        for host, name in zip(hosts, ("image.iso", "out/image.iso", "out/image.iso"), strict=True):
+            write(host, name, DATA)
+        async with Peer(hosts[0]) as sharer, Peer(hosts[1]) as one, Peer(hosts[2]) as other:
+            sharing = await sharer.share("image.iso", until_complete=2, multicast_only=only)
+            began = asyncio.get_running_loop().time()
+            gettings = [
+                await peer.get(sharing.link, "out", multicast_only=only) for peer in (one, other)
+            ]
+            await asyncio.gather(*(getting.wait() for getting in gettings))
+            assert asyncio.get_running_loop().time() - began < 4.0
+            async with asyncio.timeout(10.0):
+                await sharing.wait()
+
+    run(3, scenario)
+
+
 def test_who_published_it_is_told_with_the_keep_alives() -> None:
     """By the key that the link names; without one it is unverified; another key proves nothing."""
 
