@@ -141,7 +141,8 @@ class Together:
             down_bytes_per_s=int(most_down or 0),
             dismiss_after_s=float("inf") if plan.only else DISMISS_AFTER_S,
         )
-        groups, directory = multicast.for_group(plan.group, founds=transfer.complete)
+        founds = transfer.complete and settings.may_lead
+        groups, directory = multicast.for_group(plan.group, founds=founds)
         self.node = McftpNode(
             self._host,
             transfer,
