@@ -167,7 +167,7 @@ def test_the_queue_of_before_a_fall_is_no_second_limit() -> None:
             rate.sent(1, 0.03 + 1.1 * number * INTERVAL_S)
         return rate
 
-    drained = pytest.approx(0.95 * 24 * MB)
+    drained = pytest.approx(0.95 * 24 * MB)  # what was reported before and after the fall
     draining = fallen().bytes_per_s
     assert 12 * MB <= draining < 20 * MB  # also what was sent before the report came
     assert fallen((0.05, 0.03)).bytes_per_s == draining
@@ -187,3 +187,18 @@ def test_what_is_lost_at_the_first_modest_rate_is_no_congestion() -> None:
         rate.sent(1, step * START_INTERVAL_S)
     assert rate.capacity is None
     assert rate.bytes_per_s > 10 * MB
+
+
+def test_what_comes_while_the_queue_drains_tells_the_capacity_better() -> None:
+    """The first measure is short, and of the unluckiest receiver; but a second one that is far
+    off is not believed."""
+    for came, capacity in ((23 * MB, 23 * MB), (18 * MB, 20 * MB), (200 * MB, 24 * MB)):
+        rate = FoundRate(40 * MB)
+        rate.sent(1, 0.0)
+        rate.heard(0.0, 0.02, 0.02, 20 * MB)
+        rate.sent(1, 0.02)
+        rate.heard(0.0, 0.02, 0.1, came)
+        rate.heard(0.0, 0.001, 0.3, 5 * MB)
+        rate.sent(1, 0.4)
+        assert rate.capacity == pytest.approx(capacity)
+        assert rate.bytes_per_s == pytest.approx(0.95 * capacity)

@@ -41,6 +41,8 @@ LEAST_DRAIN, MOST_DRAIN = 0.5, 0.9
 SHRINKING, MOST_DRAINS = 0.8, 3
 """A queue of so much less than at its longest is still that of before: it is waited for, at most so
 many intervals, before it is judged."""
+MOST_MORE = 1.2
+"""So many times what was thought that the way carries, by a second measure."""
 YIELD = 0.75
 """Fall of an interval while the queue stays long."""
 EASE = 0.85
@@ -166,7 +168,7 @@ class FoundRate:
                 return
             self._deaf = False  # what is reported now was sent before the fall
             if self._drained is not None:
-                self._set(self._drained)
+                self._set(max(self._drained, BELOW * self._carried()))
                 self._drained = None
             return
         if self._loss is None:
@@ -223,6 +225,15 @@ class FoundRate:
     @property
     def _at_ease(self) -> bool:
         return self.capacity is not None and self.bytes_per_s < EASE * self.capacity
+
+    def _carried(self) -> float:
+        """What came while the queue of before was served: at a limit one short measure told it,
+        perhaps too little.  Also the capacity is no less."""
+        if not self._came or self.capacity is None:
+            return 0.0
+        carried = min(self._came / (1 - self.usual_loss), MOST_MORE * self.capacity)
+        self.capacity = max(self.capacity, carried)
+        return carried
 
     @property
     def _drains_still(self) -> bool:
