@@ -10,6 +10,7 @@ import pytest
 from tests.mcftp.lans import QUICK, ROUGH
 from tests.mcftp.peers import RATE, Room
 
+from content.moving import Script
 from spinney.errors import NetworkError
 from spinney.groups.group import Group, GroupReceiver
 from spinney.mcftp.publishing import Publishing
@@ -233,6 +234,24 @@ def test_what_a_late_one_missed_is_sent_once(seed: int, loss: float) -> None:
 
     link, rate = replace(QUICK, loss=loss), 6_000_000
     with Room(seed, 5, size=32 << 20, piece=1 << 20, link=link, rate_bytes_per_s=rate) as room:
+        room.world.run(run())
+
+
+def test_a_report_tells_what_came_just_now() -> None:
+    """What it left out would be sent once more, by others."""
+
+    async def run() -> None:
+        peer = await room.peer(0).start()
+        length, content = room.content.piece_length, room.content
+        feed = peer.transfer.attach(Script("swarm"))
+        for piece in range(32):
+            feed.deliver(piece * length, content.piece(piece))
+            if piece in (15, 31):  # a block of sixteen pieces
+                await peer.transfer.intake.drain()
+                assert peer.node.reporting.status(0, 3).have_blocks == (piece + 1) // 16
+        feed.leave()
+
+    with Room(10, 1, size=3 << 20) as room:
         room.world.run(run())
 
 
