@@ -104,14 +104,13 @@ def test_a_seed_in_turn_serves_everybody() -> None:
 
 def test_the_next_turn_is_for_who_had_least_beyond_what_it_gave() -> None:
     """A freeloader that takes fast does not live on the seed alone."""
-    rows = [replace(peer(key, up=100.0), debt_bytes=key << 20) for key in range(6)]
-    freeloader = replace(rows[5], unchoked=True, unchoked_at=1.0)
-    rows[5] = freeloader
+    rows = [replace(peer(key, up=100.0), debt_bytes=(4 - key) << 20) for key in range(5)]
+    rows.append(peer(5, up=100.0, debt_bytes=9 << 20, unchoked=True, unchoked_at=1.0))
     choker = Choker(seed_in_turn=True)
     early = choker.review(10.0, rows, 2, Random(1), seeding=True)
-    assert early == [5, 0], "its turn is not over"
+    assert early == [5, 4], "its turn is not over"
     late = choker.review(30.0, rows, 2, Random(1), seeding=True)
-    assert late == [0, 1]
+    assert late == [4, 3]
 
 
 def test_a_full_house_is_seen_without_looking_at_those_who_wait() -> None:

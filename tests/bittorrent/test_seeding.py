@@ -85,7 +85,7 @@ def test_what_others_have_is_shown_only_with_upload_to_spare() -> None:
     ration = start(2, pieces=3)
     one, *_ = ration.show(0, 0.0, 1e9)
     ration.show(1, 0.0, 1e9)
-    ration.has(0, one, "host 0", PIECE)
+    ration.has(0, one, "host 0", PIECE, 0.0)
     assert ration.show(1, 1.0, 1e9, spare=lambda: False) == []
     assert ration.show(1, 1.0, 1e9, spare=lambda: True) == [one]
 
@@ -109,7 +109,7 @@ def test_when_all_were_shown_the_others_see_what_is_elsewhere_and_what_takes_too
     ration = start(2, pieces=2)
     one, two = ration.show(0, 0.0, 1e9)
     assert ration.show(1, 0.0, 1e9) == []
-    ration.has(0, one, "host 0", PIECE)
+    ration.has(0, one, "host 0", PIECE, 0.0)
     assert ration.show(1, 1.0, 1e9) == [one]
     assert ration.show(1, STALE_S - 1, 1e9) == []
     assert ration.show(1, STALE_S + 1, 1e9) == [two]
@@ -120,9 +120,9 @@ def test_rationing_ends_for_good_when_every_piece_was_seen_elsewhere() -> None:
     ration.show(0, 0.0, 0.0)
     for piece in range(3):
         assert ration.active
-        ration.has(99, piece, "host 99", 0)
+        ration.has(99, piece, "host 99", 0, 0.0)
         assert ration.active, "one address alone is not believed"
-        ration.has(98, piece, "host 98", 0)
+        ration.has(98, piece, "host 98", 0, 0.0)
     assert not ration.active
     assert sorted(ration.show(1, 0.0, 0.0)) == [0, 1, 2]
     ration.joined(5, Bitfield(3), "host 5")
@@ -141,8 +141,8 @@ def test_what_a_peer_brings_along_is_elsewhere_already() -> None:
 def test_one_who_claims_everything_piece_by_piece_does_not_end_the_rationing() -> None:
     ration = start(2, pieces=8)
     for piece in range(8):
-        ration.has(77, piece, "liar", 0)
-        ration.has(78, piece, "liar", 0)
+        ration.has(77, piece, "liar", 0, 0.0)
+        ration.has(78, piece, "liar", 0, 0.0)
     assert ration.active, "two connections from one address are one"
     shown = ration.show(0, 0.0, 1e9)
     assert sorted(shown) == list(range(8)), "what it claims is shown to others as if new"
@@ -153,7 +153,7 @@ def test_one_is_believed_a_piece_for_each_piece_that_was_sent_to_it() -> None:
     ration = start(1, pieces=4)
     for sent in range(4):
         assert ration.active
-        ration.has(0, sent, "host 0", sent * PIECE + 1)
+        ration.has(0, sent, "host 0", sent * PIECE + 1, 0.0)
     assert not ration.active
 
 

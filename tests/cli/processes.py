@@ -49,6 +49,7 @@ def here(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Complete
     """
     log = logging.getLogger("spinney")
     before = log.handlers[:], log.level, log.propagate
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     words = [str(word) for word in arguments]
     out, error = io.StringIO(), io.StringIO()
     try:
@@ -60,6 +61,8 @@ def here(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Complete
             code = cli.run(words)
     finally:
         log.handlers[:], log.level, log.propagate = before
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return subprocess.CompletedProcess(words, code, out.getvalue(), error.getvalue())
 
 

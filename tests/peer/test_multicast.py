@@ -71,6 +71,22 @@ def test_a_room_gets_it_once_by_multicast_and_nothing_twice() -> None:
     run(5, scenario)
 
 
+def test_who_only_swarms_gets_nothing_before_the_start() -> None:
+    """`wait_for`: until then nothing is sent, by the swarm neither."""
+
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA)
+        async with Peer(hosts[0]) as sharer, Peer(hosts[1]) as outside, Peer(hosts[2]) as member:
+            sharing = await sharer.share("image.iso", wait_for=1, rate_bytes_per_s=RATE)
+            getting = await outside.get(sharing.link, "out", multicast=False)
+            await asyncio.sleep(10.0)
+            assert getting.status().have_bytes == 0
+            await member.get(sharing.link, "out")
+            await getting.wait()
+
+    run(3, scenario)
+
+
 def test_one_receiver_uses_both_ways_at_once() -> None:
     async def scenario(hosts: list[SimHost]) -> None:
         write(hosts[0], "image.iso", DATA)
@@ -203,6 +219,34 @@ def test_how_long_it_stays(members: int, complete: int, mine: bool, at: float, g
     view = View("g", "l", False, "", 1, members, True, (), (stream,), 0, 0, complete)
     assert Lingering(-30.0, 0.0).over(view, at, at) is goes
     assert Lingering(-30.0, 0.0).over(None, at, at)
+
+
+def test_who_had_it_before_stays_until_a_group_is_found_but_not_for_long() -> None:
+    view = View("", "", False, "", 0, 0, False, (), (), 0, 0, 0)
+    assert Lingering(-30.0, 0.0).over(view, 0.0, 0.1), "it took part"
+    assert not Lingering(0.0, 0.0, had_it=True).over(view, 0.0, 1.9)
+    assert Lingering(0.0, 0.0, had_it=True).over(view, 0.0, 2.1)
+
+
+@pytest.mark.parametrize("only", [False, True])
+def test_who_had_it_before_is_counted(only: bool) -> None:
+    """`get` again on a machine of a class that has it: `--until-complete` waits for all."""
+
+    async def scenario(hosts: list[SimHost]) -> None:
+        for host, name in zip(hosts, ("image.iso", "out/image.iso", "out/image.iso"), strict=True):
+            write(host, name, DATA)
+        async with Peer(hosts[0]) as sharer, Peer(hosts[1]) as one, Peer(hosts[2]) as other:
+            sharing = await sharer.share("image.iso", until_complete=2, multicast_only=only)
+            began = asyncio.get_running_loop().time()
+            gettings = [
+                await peer.get(sharing.link, "out", multicast_only=only) for peer in (one, other)
+            ]
+            await asyncio.gather(*(getting.wait() for getting in gettings))
+            assert asyncio.get_running_loop().time() - began < 4.0
+            async with asyncio.timeout(10.0):
+                await sharing.wait()
+
+    run(3, scenario)
 
 
 def test_who_published_it_is_told_with_the_keep_alives() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +32,19 @@ def test_every_mutation_can_be_applied_and_they_are_enough() -> None:
     mutations, wrong = runner.read_lists()
     assert not wrong, "\n".join(wrong)
     assert len({(row.path, row.old, row.new) for row in mutations}) >= LEAST_MUTATIONS
+
+
+@pytest.mark.timeout(120)
+def test_every_test_that_a_mutation_names_is_there() -> None:
+    mutations, _ = runner.read_lists()
+    named = sorted({row.test for row in mutations if not row.test.startswith("-k")})
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-n", "0", *named],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def make_tree(root: Path, guard: str) -> None:

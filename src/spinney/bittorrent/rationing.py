@@ -79,7 +79,8 @@ class Rationing:
         ration = self.ration
         if ration is not None:
             was_active = ration.active
-            ration.has(peer.key, piece, who(peer), peer.uploader.meter.total_bytes)
+            sent_bytes = peer.uploader.meter.total_bytes
+            ration.has(peer.key, piece, who(peer), sent_bytes, self._loop.time())
             if (was_active and not ration.active) or ration.exhausted:
                 self._show_soon()
 

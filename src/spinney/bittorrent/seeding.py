@@ -8,7 +8,7 @@ Any client understands this: it sees a peer that gets pieces, as in super-seedin
 but with several in flight for each peer, so that no line idles.
 
 A piece goes through: hidden -> shown to one peer -> seen elsewhere.  When every piece has been
-seen elsewhere, the rationing ends for good.
+seen elsewhere, the rationing ends for good.  Who passes nothing on is passed over (`spreading`).
 
 Saying "I have it" costs nothing, so one word is not enough: a piece counts as seen when two
 addresses say that they have it, or one that we have sent as many bytes as we believe it pieces.
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
+from spinney.bittorrent.spreading import Spreading
 from spinney.content.pieces import Bitfield
 from spinney.net.host import Rng
 
@@ -83,6 +84,7 @@ class Ration:
         """Claimed by one address, not seen elsewhere yet: which."""
         self._elsewhere = Bitfield(piece_count)
         self._copies = [0] * piece_count
+        self._spreading = Spreading()
         self.active = piece_count > 1
 
     def joined(self, key: int, has: Bitfield, who: object) -> None:
@@ -93,9 +95,10 @@ class Ration:
             self._copies[piece] += 1
             self._claim(piece, who)
 
-    def has(self, key: int, piece: int, who: object, sent_bytes: int) -> None:
+    def has(self, key: int, piece: int, who: object, sent_bytes: int, now: float) -> None:
         """A peer (a taker or not) says that it has this piece; we sent it so many bytes."""
         self._copies[piece] += 1
+        self._spreading.claimed(piece, key)
         taker = self._takers.get(key)
         if taker is not None:
             taker.has.add(piece)
@@ -103,6 +106,7 @@ class Ration:
             if piece not in self._elsewhere and taker.believed * self._piece_bytes < sent_bytes:
                 taker.believed += 1
                 self._seen(piece)
+                self._spreading.got(key, piece, who, now)
                 return
         self._claim(piece, who)
 
@@ -132,6 +136,7 @@ class Ration:
 
     def left(self, key: int) -> None:
         """What was shown to this peer alone is hidden again."""
+        self._spreading.left(key)
         if self._takers.pop(key, None) is not None:
             self.choked(key)
 
@@ -182,7 +187,7 @@ class Ration:
         if not self.active or taker.choosy:
             rows = [p for p in range(self._piece_count) if p not in taker.shown]
             taker.unasked.clear()
-        elif not self._seated(key, now, seats):
+        elif self._passed_over(key, now) or not self._seated(key, now, seats):
             return []
         else:
             rows = self._fresh(taker, key, now, self._window(rate_bytes_per_s))
@@ -202,6 +207,21 @@ class Ration:
         elif now - taker.idle_since >= patience_s:
             taker.choosy = True
             self.choked(key)
+
+    def _passed_over(self, key: int, now: float) -> bool:
+        """It gives nothing on, and others would: what it alone has is shown to them."""
+        barren = self._spreading.is_barren
+        if not barren(key, now) or all(
+            taker.choosy or taker.has.full or barren(other, now)
+            for other, taker in self._takers.items()
+        ):
+            return False
+        self._seats.pop(key, None)
+        for piece, who in self._spreading.take_back(key, now).items():
+            self._elsewhere.discard(piece)
+            self._claimed[piece] = who
+            self._doubtful[piece] = None
+        return True
 
     def _window(self, rate_bytes_per_s: float) -> int:
         least_bytes = 0

@@ -80,8 +80,8 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except OSError as error:
-        if error.filename is not None:
-            raise  # of a file: that should have been a StorageError
+        if error.filename is not None or error.errno is None:
+            raise  # of a file, that should have been a StorageError; or no error of the system
         return _not_written(error)
     return result if isinstance(result, int) else DONE
 

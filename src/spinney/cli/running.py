@@ -1,6 +1,7 @@
 """Runs a verb's coroutine: signals, logging and exit codes.
 
 The first Ctrl-C (or SIGTERM) ends in good order and keeps all state; the second ends at once.
+What was done stays done: whatever comes after it, short of a disk that fails, ends with 0.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from types import FrameType
 from typing import Any
 
 from spinney.cli import DONE, FAILED, INTERRUPTED
 from spinney.cli.reporter import JsonLines, Reporter
-from spinney.errors import PortTakenError, SpinneyError, UsageError
+from spinney.errors import PortTakenError, SpinneyError, StorageError, UsageError
 from spinney.events import Error
 
 SHOW_CURSOR = "\x1b[?25h"
@@ -73,19 +75,25 @@ def run_verb(
     finished: Callable[[], bool] = lambda: False,
 ) -> int:
     """The exit code of `work`.  One that is stopped when `ready()` is true has done its job; one
-    that fails when `finished()` is, too."""
+    that fails when `finished()` is, too: what goes wrong while it stays for others is no failure
+    of it, unless the disk fails.
+
+    From now on signals are ours, until the program ends.
+    """
+    stops = _Stops(ready)
     try:
         with reporter:
-            code = asyncio.run(_until_stopped(work(reporter)))
+            code = asyncio.run(stops.until_stopped(work(reporter)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         code = INTERRUPTED
-    except PortTakenError as error:
-        return _failed(reporter, PortTakenError(_with_port_option(str(error))))
-    except SpinneyError as error:
-        if not finished():
-            return _failed(reporter, error)
-        # The job was done: what goes wrong while it stays for others is no failure of it.
-        logging.getLogger("spinney").warning("after the job was done: %s", error)
+    except Exception as error:
+        if not finished() or isinstance(error, StorageError):
+            if isinstance(error, PortTakenError):
+                error = PortTakenError(_with_port_option(str(error)))
+            if isinstance(error, SpinneyError):
+                return _failed(reporter, error)
+            raise
+        logging.getLogger("spinney").warning("after the job was done", exc_info=True)
         code = DONE
     if reporter.lost is not None and not isinstance(reporter.lost, BrokenPipeError):
         raise SpinneyError(f"cannot write the output: {reporter.lost.strerror}")
@@ -112,33 +120,36 @@ def _failed(reporter: Reporter, error: SpinneyError) -> int:
     raise error
 
 
-async def _until_stopped(work: Coroutine[Any, Any, int]) -> int:
-    task = asyncio.ensure_future(work)
-    stops = 0
+class _Stops:
+    """What SIGINT and SIGTERM do.  Python's own handlers, not the loop's: they hold until the
+    program ends, so that there is no moment in which a signal would undo what was done."""
 
-    def stop() -> None:
-        nonlocal stops
-        stops += 1
-        if stops > 1:
-            if sys.stderr.isatty():
-                sys.stderr.write(SHOW_CURSOR + "\n")
-                sys.stderr.flush()
-            os._exit(INTERRUPTED)
-        task.cancel()
+    def __init__(self, ready: Callable[[], bool]) -> None:
+        self._ready = ready
+        self._count = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Future[int] | None = None
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    async def until_stopped(self, work: Coroutine[Any, Any, int]) -> int:
+        """The code of `work`, or `INTERRUPTED`."""
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.ensure_future(work)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._heard)
         try:
-            loop.add_signal_handler(number, stop)
-        except NotImplementedError:  # Windows: its loop has none
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if stops:
-            return INTERRUPTED
-        raise
-    finally:
-        with contextlib.suppress(NotImplementedError):
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+            return await self._task
+        except asyncio.CancelledError:
+            if self._count:
+                return INTERRUPTED
+            raise
+        finally:
+            self._loop = None
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        self._count += 1
+        if self._count > 1:
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), SHOW_CURSOR.encode() + b"\n")
+            os._exit(DONE if self._ready() else INTERRUPTED)
+        if self._loop is not None and self._task is not None:
+            self._loop.call_soon_threadsafe(self._task.cancel)

@@ -37,9 +37,10 @@ class InProgress:
         return len(self.open_pieces) + len(transfer.intake) < self.max_open
 
     def begin(self, piece: int, owner: TransferFeed | None) -> Open | None:
-        """Opens a piece for an owner, if there is room."""
+        """Opens a piece for an owner, if there is room, and if it is not whole already: waiting
+        for its hash it may still be leased, and wanted until it passes."""
         transfer = self._transfer
-        if not self.has_room:
+        if not self.has_room or piece not in transfer.needed or transfer.intake.holds(piece):
             return None
         offset, length = transfer.extent(piece)
         opened: Open = OpenPiece(

@@ -103,6 +103,8 @@ class FolderStore:
         self._place: list[str | None] = [None] * len(self.finals)
         self._stamps: list[tuple[int, int]] = [(-1, 0)] * len(self.finals)
         self._baseline: list[FileInfo | None] = [None] * len(self.finals)
+        self._whole: set[int] = set()
+        """Files that got their own name: such a one is never removed."""
         self._leftover: list[str] = []
         self._begun = False
         """Was this content begun here before (a record was found)?"""
@@ -234,7 +236,11 @@ class FolderStore:
             return
         if done:
             for number, part in enumerate(self._parts):
-                if self._place[number] == part:  # a file that was not wanted, in part
+                if self._place[number] != part:
+                    continue
+                if number in self._whole:
+                    self._storage.rename(self._path(part), self._path(self.finals[number]))
+                else:  # a file that was not wanted, in part
                     self._storage.remove(self._path(part))
             for name in self._leftover if self._begun else ():
                 self._storage.remove(self._path(name))
@@ -309,6 +315,7 @@ class FolderStore:
                 self._storage.rename(self._path(self._parts[number]), self._path(final))
                 self._place[number] = final
             self._baseline[number] = self._info(final)
+            self._whole.add(number)
 
     def sync(self, files: Sequence[int]) -> None:
         folders: dict[str, None] = {}

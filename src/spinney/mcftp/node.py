@@ -201,11 +201,15 @@ class McftpNode(GroupReceiver):
         """Leaves politely: a leader hands over, streams end, addresses are given back."""
         if self._closed or self._task is None:
             return
-        if self.group is not None and self.election.reign:
-            await self.reporting.last()
-            await self._say_goodbye()
+        try:
+            if self.group is not None and self.election.reign:
+                await self.reporting.last()
+                await self._say_goodbye()
+        finally:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
         self._closed = True
-        self._task.cancel()
         tasks = [task for task in (self._task, self._looking, self._rejoining) if task]
         for task in tasks:
             task.cancel()
@@ -224,11 +228,9 @@ class McftpNode(GroupReceiver):
         if successor is not None and leading is not None:
             leading.mute = True
             self.say(m.HandOver(self.election.reign, self.election.leader_term, successor))
-            async with asyncio.timeout(HAND_OVER_S) as limit:
-                while self.leading is not None:
-                    await asyncio.sleep(0.05)
-                    if self.host.time() > (limit.when() or 0.0) - 0.1:
-                        break
+            ends_at = self.host.time() + HAND_OVER_S
+            while self.leading is not None and self.host.time() < ends_at:
+                await asyncio.sleep(0.05)
         self.say(m.Leave(self.election.reign))
 
     def begin(self) -> None:

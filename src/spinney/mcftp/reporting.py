@@ -217,6 +217,8 @@ class Reporting:
         for number in range(LAST_TIMES if status.complete else 0):
             if number:
                 await asyncio.sleep(LAST_PAUSE_S)
+                if node.last_keep_alive is None:
+                    return  # the group has moved meanwhile
             self._say(status)
 
     def _say(self, status: m.Status) -> None:

@@ -15,6 +15,7 @@ from spinney.content.transfer import Transfer
 from spinney.errors import NoPeersError, NotFoundError, NotWritableError
 from spinney.events import Done, Ready
 from spinney.net.host import Address
+from spinney.peer.ending import end_all
 from spinney.peer.layering import complete_layers, keep_layers, lacks_layers
 from spinney.peer.lingering import Lingering
 from spinney.peer.moving import SwarmMoving
@@ -139,11 +140,12 @@ class Getting(SwarmMoving[Done]):
         if asked:
             await keep_layers(self._host, descriptor, sink)
         self._state = "downloading"
+        had_it = transfer.complete
         self._attend(transfer)
         await self._begin_moving(transfer, descriptor)
         await self._until_ended()
         seconds = self._host.time() - began
-        wish = SeedWish(self._options.get("seed_ratio"), self._options.get("seed_time_s"))
+        wish = self._seed_wish()
         self._state = "done" if wish.empty else "seeding"
         self._tell_progress()
         sha256 = await self._sha256()
@@ -160,14 +162,20 @@ class Getting(SwarmMoving[Done]):
         )
         self._emit(done)
         self.done = True
-        await (self._linger(began) if wish.empty else self._serve(wish, forever=False))
+        if wish.empty:
+            await end_all(lambda: self._linger(began, had_it=had_it))
+        else:
+            await self._serve(wish, forever=False)
         return done
 
-    async def _linger(self, began: float) -> None:
+    def _seed_wish(self) -> SeedWish:
+        return SeedWish(self._options.get("seed_ratio"), self._options.get("seed_time_s"))
+
+    async def _linger(self, began: float, *, had_it: bool) -> None:
         """Stays for a moment, or while it sends: who comes late is served by more than one."""
         if self._together is None:
             return
-        lingering = Lingering(began, self._host.time())
+        lingering = Lingering(began, self._host.time(), had_it)
         while self._failure is None and not lingering.over(
             self._together.view(), self._together.heard_at, self._host.time()
         ):
@@ -182,11 +190,12 @@ class Getting(SwarmMoving[Done]):
             from spinney.mcftp.settings import Settings as GroupSettings
 
             keeps = not transfer.sink.in_order
+            stays = not (transfer.complete and self._seed_wish().empty)  # else it goes in a moment
             await self._begin_multicast(
                 transfer,
                 GroupSettings(
                     may_send=keeps,
-                    may_lead=keeps,
+                    may_lead=keeps and stays,
                     interested=True,
                     swarm_port=0 if self._plan.only else self._peer.port,
                     swarm_id=b"" if self._plan.only else short_id(self.require_swarm().peer_id),

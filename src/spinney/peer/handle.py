@@ -15,6 +15,7 @@ from typing import Generic, Protocol, Self, TypeVar
 from spinney.errors import SpinneyError
 from spinney.events import Error, Event, Listener, Progress, Ready, Warning
 from spinney.net.host import Host
+from spinney.peer.ending import end_all
 
 log = logging.getLogger("spinney.peer")
 
@@ -151,9 +152,8 @@ class Moving(Generic[R]):
             raise
         finally:
             try:
-                await self._clean_up()
-                if self._owned is not None:
-                    await self._owned.close()
+                owned = [self._owned.close] if self._owned is not None else []
+                await end_all(self._clean_up, *owned)
             finally:
                 for queue in self._queues:
                     queue.put_nowait(None)

@@ -24,14 +24,23 @@ LEAST_MEMBERS = 3
 
 @dataclass(slots=True)
 class Lingering:
-    """Made at the end of a download that began at `began` and was whole at `whole_at`."""
+    """Made at the end of a download that began at `began` and was whole at `whole_at`.
+
+    `had_it`: it was here before, so nobody has heard of us yet.  Who shares may count receivers
+    (`--until-complete`): we stay for the moment in which a group is found, and tell it.
+    """
 
     began: float
     whole_at: float
+    had_it: bool = False
 
     def over(self, view: View | None, heard_at: float, now: float) -> bool:
         """May it go?  `heard_at`: when the leader's last keep-alive came."""
-        if view is None or not view.leader or view.members < LEAST_MEMBERS:
+        if view is None:
+            return True
+        if not view.leader:
+            return not self.had_it or now - self.whole_at >= MOMENT_S
+        if view.members < LEAST_MEMBERS:
             return True
         if now - self.whole_at >= max(LEAST_BOUND_S, self.whole_at - self.began):
             return True

@@ -18,6 +18,7 @@ from spinney.errors import NetworkError, SpinneyError, TransferError
 from spinney.events import Progress
 from spinney.net.host import Address
 from spinney.net.limits import Bucket
+from spinney.peer.ending import end_all, end_together
 from spinney.peer.grouping import group_state, receivers_of
 from spinney.peer.handle import Moving
 from spinney.peer.stopping import SeedWish
@@ -282,15 +283,14 @@ class SwarmMoving(Moving[R]):
         if self._ticker is not None:
             self._ticker.cancel()
         told, self._state = self._failed or self._state in ("starting", "done"), "stopped"
-        try:
-            if not told and (self._swarm is not None or self._together is not None):
-                self._tell_progress()
-            parts = [part for part in (self._together, self._swarm) if part is not None]
-            await asyncio.gather(*(part.close() for part in parts))
-        finally:
-            self._peer.forget(self)
-            if self._transfer is not None:
-                await self._transfer.close()
+        moves = self._swarm is not None or self._together is not None
+        parts = [part.close for part in (self._together, self._swarm) if part is not None]
+        await end_all(
+            *([self._tell_progress] if moves and not told else []),
+            lambda: end_together(*parts),
+            lambda: self._peer.forget(self),
+            *([self._transfer.close] if self._transfer is not None else []),
+        )
 
     def require_swarm(self) -> Swarm:
         if self._swarm is None:

@@ -29,6 +29,7 @@ from spinney.net.address import format_address, is_local
 from spinney.net.bound import BoundHost
 from spinney.net.host import Host
 from spinney.net.limits import Bucket, Limit
+from spinney.peer.ending import end_all
 from spinney.peer.getting import Getting
 from spinney.peer.local import given_or_live
 from spinney.peer.making import describe_for_sharing
@@ -122,24 +123,33 @@ class Peer:
 
     async def close(self) -> None:
         """Ends every transfer in good order: what is verified stays."""
-        for moving in list(self._running):
-            await moving.close()
-        if self._lan is not None:
-            await self._lan.close()
-            self._lan = None
-        for multicast in self._multicast.values():
-            if not isinstance(multicast, NetworkError):
-                await multicast.close()
-        self._multicast.clear()
-        if self._fan_out is not None:
-            self._fan_out.close()
-            self._fan_out = None
-        if self._node is not None:
-            await self._node.close()
-            self._node = None
-        if self._close_host is not None:
-            self._close_host()
-            self._close_host = None
+        await end_all(
+            *(moving.close for moving in self._running),
+            self._close_lan,
+            self._close_node,
+            self._close_all_of_the_host,
+        )
+
+    async def _close_lan(self) -> None:
+        """Whatever speaks by multicast, and the fan-out that stands in for it."""
+        found, self._multicast = list(self._multicast.values()), {}
+        lan, self._lan = self._lan, None
+        fan_out, self._fan_out = self._fan_out, None
+        await end_all(
+            *([lan.close] if lan is not None else []),
+            *(each.close for each in found if not isinstance(each, NetworkError)),
+            *([fan_out.close] if fan_out is not None else []),
+        )
+
+    async def _close_node(self) -> None:
+        node, self._node = self._node, None
+        if node is not None:
+            await node.close()
+
+    def _close_all_of_the_host(self) -> None:
+        close, self._close_host = self._close_host, None
+        if close is not None:
+            close()
 
     async def __aenter__(self) -> Peer:
         await self.start()

@@ -29,6 +29,7 @@ from spinney.mcftp.view import McftpEvent, View
 from spinney.net.host import Address, Host
 from spinney.net.limits import Limit
 from spinney.peer.aside import Aside
+from spinney.peer.ending import end_all
 
 if TYPE_CHECKING:
     from spinney.groups.fanout import FanoutGroups
@@ -140,7 +141,8 @@ class Together:
             down_bytes_per_s=int(most_down or 0),
             dismiss_after_s=float("inf") if plan.only else DISMISS_AFTER_S,
         )
-        groups, directory = multicast.for_group(plan.group, founds=transfer.complete)
+        founds = transfer.complete and settings.may_lead
+        groups, directory = multicast.for_group(plan.group, founds=founds)
         self.node = McftpNode(
             self._host,
             transfer,
@@ -186,11 +188,11 @@ class Together:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self.aside is not None:
-            await self.aside.close()
-        if self.node is not None:
-            await self.node.close()
-        self._open_all()
+        await end_all(
+            *([self.aside.close] if self.aside is not None else []),
+            *([self.node.close] if self.node is not None else []),
+            self._open_all,
+        )
 
     def begin(self) -> None:
         """Start sending now, whoever is here."""
