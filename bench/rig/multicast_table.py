@@ -137,8 +137,17 @@ def _case_goals(sides: dict[str, list[Row]], row: Row) -> list[str]:
     elif row["kill_at_s"] and payload_s:
         words += _judged("the others, s", _median(ours, "seconds"), 1.1 * payload_s)
     elif row["late_s"] and payload_s:
-        missed = min(1.0, row["late_s"] / payload_s)
-        words += _judged("all sent", _median(ours, "all_sent"), 1.05 * (1 + missed))
+        for what, late_s in (
+            ("missed before its first data", _median(ours, "late_heard_s")),
+            ("missed before its program was started", row["late_s"]),
+        ):
+            missed = min(1.0, (late_s or row["late_s"]) / payload_s)
+            words += _judged(
+                f"all sent / file + {what}",
+                (_median(ours, "all_sent") or 0.0) / (1 + missed),
+                1.05,
+                3,
+            )
         words += _judged("the source sent", _median(ours, "sent"), 1.25)
     elif row["beside_tcp"]:
         words += _judged("taken from TCP", 1 - (_median(ours, "tcp_share") or 0.0), 0.6)

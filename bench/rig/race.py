@@ -26,6 +26,9 @@ FILE_NAME = "data.bin"
 POLL_S = 0.01
 SETTLE_S = 2.0
 """Who has sent the file is given this long to end by itself; its last words are counted."""
+HEARS_BYTES = 100_000
+"""Who has got so much hears the data, not the talk about it."""
+HEARS_POLL_S = 0.05
 LINK_PAYLOAD = 0.95
 """The rates: 190 of a link of 200 Mbit/s, 47.5 of 50."""
 
@@ -190,6 +193,8 @@ class Race:
     def __init__(self, kind: type[Side], cell: Cell, source: Source, folder: Path) -> None:
         self.kind, self.cell, self.source, self.folder = kind, cell, source, folder
         self.done: dict[int, float] = {}
+        self.late_heard_at: float | None = None
+        """When the first data came to the one that comes late."""
 
     def run(self) -> dict[str, Any]:
         """The row: never raises for what a side does wrong; `error` says it."""
@@ -243,7 +248,7 @@ class Race:
         if flow:
             flow.mark("from")
         began = side.send()
-        wanted = self._wait(side, began)
+        wanted = self._wait(lan, side, began)
         over = time.monotonic()
         if flow:
             flow.mark("to")
@@ -259,6 +264,7 @@ class Race:
             "seconds": ends[-1] if ends and not wanted else None,
             "first": ends[0] if ends else None,
             "ended": ended - began,
+            "late_heard_s": self.late_heard_at and self.late_heard_at - began,
             "ends": [round(end, 3) for end in ends],
             "others_done": self._others_done(began),
             "expected": self._expected,
@@ -277,13 +283,14 @@ class Race:
             flow.stop()
         return row
 
-    def _wait(self, side: Side, began: float) -> int:
+    def _wait(self, lan: Lan, side: Side, began: float) -> int:
         """Until all have it; returns how many did not in time."""
         cell = self.cell
         last = cell.receivers
         waiting = set(range(1, last + 1))
         due = [(cell.kill_at_s, "kill"), (cell.late_s, "join")]
         events = sorted(item for item in due if item[0])
+        look_at, came = float("inf"), 0
         while waiting and time.monotonic() < began + cell.most_s:
             for host in sorted(waiting & side.receivers.keys()):
                 at = side.done_at(host)
@@ -297,6 +304,11 @@ class Race:
                     waiting.discard(last)
                 else:
                     side.receive(last)
+                    came, look_at = lan.counters(last)["rx_bytes"], time.monotonic()
+            if self.late_heard_at is None and time.monotonic() >= look_at:
+                look_at = time.monotonic() + HEARS_POLL_S
+                if lan.counters(last)["rx_bytes"] - came > HEARS_BYTES:
+                    self.late_heard_at = time.monotonic()
             time.sleep(POLL_S)
         return len(waiting)
 

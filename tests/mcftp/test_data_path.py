@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.mcftp.stage import (
+    GROUP,
     Notes,
     Stage,
     complete,
@@ -19,13 +20,17 @@ from tests.mcftp.stage import (
 )
 
 from content.moving import Content
+from spinney.groups.group import GroupReceiver, Sent
+from spinney.groups.ip import IpGroups
 from spinney.mcftp.datasettings import DataSettings
-from spinney.mcftp.packets import SIGNATURE_BYTES
+from spinney.mcftp.following import EARLY_BYTES
+from spinney.mcftp.packets import DATA, HEADER, SIGNATURE_BYTES, prefix_of
 from spinney.mcftp.rate import FoundRate
 from spinney.sim import Link, World
 
 MIB = 1 << 20
 RATE = 4_000_000
+K = 745
 
 
 def play(world: World, main: Coroutine[Any, Any, None]) -> None:
@@ -216,6 +221,62 @@ def test_who_comes_in_the_middle_asks_only_for_what_it_lacks() -> None:
         await sending.close()
 
     play(world, main())
+
+
+def test_who_comes_in_the_middle_takes_what_came_before_the_first_mark() -> None:
+    """Marks are told apart from forgeries, and are rare: what comes meanwhile is kept."""
+    content = Content([6 * MIB], MIB)
+    world, hosts = lan(4)
+
+    async def main() -> None:
+        stage = Stage(content, DataSettings(mark_interval_s=0.5))
+        stream = sender_stream(stage.layout, RATE)
+        sending = await stage.sending(hosts[0], stream)
+        await asyncio.sleep(0.6)
+        late = await stage.receiving(hosts[1], stream)
+        missed = sending.sent_bytes
+        liar = await IpGroups(hosts[2]).join(stream.address, Unheard())
+        prefix = prefix_of(DATA, 0, stage.tag)
+        for symbol in range(K):  # from elsewhere: kept for a while, and never stored
+            liar.send(HEADER.pack(prefix, 3, symbol) + bytes(1408))
+        await asyncio.sleep(0.02)
+        following = late.following[0]
+        assert 0 < following._early_bytes <= EARLY_BYTES
+        while not following.marks:
+            await asyncio.sleep(0.005)
+        assert following._early == []
+        await complete(late, 10)
+        assert sending.sent_bytes < len(content.space) + missed + 0.03 * RATE
+        assert counted(late).bad == 0
+        await sending.close()
+
+    play(world, main())
+
+
+def test_what_comes_before_the_first_mark_is_bounded() -> None:
+    content = Content([8 * MIB], MIB)
+    world, hosts = lan(2)
+
+    async def main() -> None:
+        stage = Stage(content)
+        late = await stage.receiving(hosts[0], sender_stream(stage.layout, RATE))
+        liar = await IpGroups(hosts[1]).join(GROUP, Unheard())
+        prefix = prefix_of(DATA, 0, stage.tag)
+        for symbol in range(2 * EARLY_BYTES // 1408):
+            liar.send(HEADER.pack(prefix, symbol % 8, symbol // 8) + bytes(1408))
+            if symbol % 100 == 0:
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(0.1)
+        following = late.following[0]
+        assert 0.99 * EARLY_BYTES < following._early_bytes <= EARLY_BYTES
+        assert sum(len(data) for data, _, _ in following._early) == following._early_bytes
+        await late.close()
+
+    play(world, main())
+
+
+class Unheard(GroupReceiver):
+    def group_received(self, batch: list[Sent]) -> None: ...
 
 
 def test_another_sender_goes_on_where_one_was_killed() -> None:

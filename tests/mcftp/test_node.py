@@ -7,12 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.mcftp.lans import ROUGH
+from tests.mcftp.lans import QUICK, ROUGH
 from tests.mcftp.peers import RATE, Room
 
+from content.moving import Script
 from spinney.errors import NetworkError
 from spinney.groups.group import Group, GroupReceiver
 from spinney.mcftp.publishing import Publishing
+from spinney.mcftp.rate import FoundRate
+from spinney.mcftp.stream import Stream
 from spinney.sim import Link
 
 
@@ -193,6 +196,78 @@ def test_one_that_comes_three_seconds_late(seed: int) -> None:
         assert sum(sent[1:4]) >= 0.9 * missed
 
     with Room(seed, 5, size=10_000_000) as room:
+        room.world.run(run())
+
+
+@pytest.mark.parametrize(
+    ("seed", "loss"),
+    [
+        (0, 0.0),
+        (1, 0.01),
+        *(
+            pytest.param(seed, loss, marks=pytest.mark.night)
+            for seed in range(2, 8)
+            for loss in (0.0, 0.01)
+        ),
+    ],
+)
+def test_what_a_late_one_missed_is_sent_once(seed: int, loss: float) -> None:
+    """At the size that the table has, by senders that find their rate: nothing that others will
+    send is sent again by the source, and nothing that has come is sent by others."""
+
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        for number in (1, 2, 3):
+            await room.peer(number, rate=found).start()
+        await room.until(lambda: source.node.flows.sent_bytes > 0, 5.0, 0.01)
+        await asyncio.sleep(3.0)
+        size, missed = len(room.content.space), source.node.flows.sent_bytes
+        await room.peer(4, rate=found).start()
+        await room.until(room.all_done, 20.0)
+        sent = [peer.node.flows.sent_bytes for peer in room.peers]
+        print([round(each / size, 3) for each in sent], round(sum(sent) / (size + missed), 4))
+        assert sum(sent) <= 1.05 * (size + missed)
+        assert sent[0] <= (1.02 + 2 * loss) * size
+
+    def found(stream: Stream) -> FoundRate:
+        return FoundRate(RATE, ceiling=stream.rate_bytes_per_s)
+
+    link, rate = replace(QUICK, loss=loss), 6_000_000
+    with Room(seed, 5, size=32 << 20, piece=1 << 20, link=link, rate_bytes_per_s=rate) as room:
+        room.world.run(run())
+
+
+def test_a_report_tells_what_came_just_now() -> None:
+    """What it left out would be sent once more, by others."""
+
+    async def run() -> None:
+        peer = await room.peer(0).start()
+        length, content = room.content.piece_length, room.content
+        feed = peer.transfer.attach(Script("swarm"))
+        for piece in range(32):
+            feed.deliver(piece * length, content.piece(piece))
+            if piece in (15, 31):  # a block of sixteen pieces
+                await peer.transfer.intake.drain()
+                assert peer.node.reporting.status(0, 3).have_blocks == (piece + 1) // 16
+        feed.leave()
+
+    with Room(10, 1, size=3 << 20) as room:
+        room.world.run(run())
+
+
+def test_who_leads_no_more_leaves_nothing_to_others() -> None:
+    """Whoever leads then may not know of it."""
+
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        await room.peer(1).start()
+        await room.until(lambda: source.node.flows.sent_bytes > 0, 5.0, 0.01)
+        (sending,) = source.node.flows.sending.values()
+        sending.leave(0b11)
+        source.node._stop_leading()
+        assert sending._plan.left == 0
+
+    with Room(9, 2) as room:
         room.world.run(run())
 
 

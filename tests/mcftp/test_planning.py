@@ -17,7 +17,8 @@ K = 745
 
 def plan_of(mebibytes: int, runs: tuple[tuple[int, int], ...] | None = None) -> Plan:
     layout = BlockLayout(Content([mebibytes * MIB], MIB).descriptor)
-    return Plan(layout, runs or ((0, layout.block_count),), 3, DataSettings())
+    settings = DataSettings(last_spare_symbols=0)
+    return Plan(layout, runs or ((0, layout.block_count),), 3, settings)
 
 
 def drain(plan: Plan, now: float = 0.0) -> list[tuple[int, int]]:
@@ -150,6 +151,25 @@ def test_what_the_sender_says_counts_most() -> None:
     assert needs.report([], [(7, 2)], 1.4)[1] == ((7, 2),)
 
 
+def test_a_report_that_was_lost_is_made_again_once_the_sender_shows_it() -> None:
+    """Not when a mark may have been on its way, and once only: a report may be put off, too."""
+
+    def mark(planned: int) -> Mark:
+        return Mark(1, 0, 0, 0, 0, 10_000, 8, (BlockState(4, 1, 0, planned),), ())
+
+    needs = Needs(0.15, 10, 4)
+    told = (Lack(4, 1, 0, 30),)
+    assert needs.report([(4, 30)], [], 1.0)[0] == told
+    needs.marked(mark(0), 1.015)
+    assert needs.report([(4, 30)], [], 1.016)[0] == ()
+    needs.marked(mark(0), 1.03)
+    assert needs.report([(4, 30)], [], 1.031)[0] == told
+    needs.marked(mark(0), 1.06)
+    assert needs.report([(4, 30)], [], 1.061)[0] == ()
+    needs.marked(mark(33), 1.07)
+    assert needs.report([(4, 30)], [], 1.10)[0] == ()  # 33 are to come
+
+
 def test_a_report_of_nearly_everything_silences_nobody() -> None:
     """The sender puts such a one off."""
     needs = Needs(0.15, 10, 4)
@@ -161,3 +181,35 @@ def test_one_report_holds_no_more_than_a_datagram() -> None:
     needs = Needs(0.15, 10, 4)
     lacks, runs = needs.report([(n, 1) for n in range(99)], [(n * 3, 1) for n in range(99)], 0.0)
     assert (len(lacks), len(runs)) == (10, 4)
+
+
+def test_what_others_will_send_is_not_sent_again_until_they_do_not() -> None:
+    plan = plan_of(3)
+    drain(plan)
+    plan.ask_whole(0, 2)
+    plan.left = 0b001
+    assert {block for block, _ in drain(plan)} == {1}
+    assert plan.idle
+    assert plan.coming() == ((0, 1),)  # who lacks it need not say so again
+    plan.left = 0b101
+    plan.ask(Lack(2, 1, 0, K // 20), b"a" * 20, 0.0)
+    assert K // 20 <= len(drain(plan)) < K // 10  # what was lost is mended
+    plan.ask(Lack(2, 1, K // 10, K // 2), b"a" * 20, 0.0)
+    assert plan.idle
+    plan.left = 0b001
+    assert {block for block, _ in drain(plan)} == {2}
+    plan.left = 0
+    assert not plan.idle
+    assert {block for block, _ in drain(plan)} == {0}
+
+
+def test_more_is_sent_beyond_what_is_lacked_when_nothing_else_is_to_be_sent() -> None:
+    """Then all wait for another round trip, and before nobody does."""
+    layout = BlockLayout(Content([2 * MIB], MIB).descriptor)
+    plan = Plan(layout, ((0, 2),), 3, DataSettings(spare_symbols=3, last_spare_symbols=4))
+    while plan.position == 0:
+        plan.next_burst(16, 0.0)
+    plan.ask(Lack(0, 1, 0, 10), b"a" * 20, 0.0)
+    assert sum(number >= K for block, number in drain(plan)) == 13
+    plan.ask(Lack(1, 1, 0, 10), b"a" * 20, 0.0)
+    assert len(drain(plan)) == 17

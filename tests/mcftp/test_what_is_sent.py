@@ -76,3 +76,26 @@ def test_who_shares_where_all_wait_begins_within_a_second() -> None:
     for seed in (22, 23, 24):
         with Room(seed, 4) as room:
             room.world.run(run())
+
+
+def test_the_leader_hears_soon_that_all_have_it_where_reports_are_lost() -> None:
+    """Not only when it asks the next time: whoever waits for all waits for that."""
+
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        others = [await room.peer(number).start() for number in (1, 2, 3)]
+        await room.until(lambda: source.leads and source.node.flows.sent_bytes > 0, 10.0)
+        await room.until(room.all_done, 20.0, 0.01)
+        leading = source.node.leading
+        assert leading is not None
+        took = await room.until(
+            lambda: leading.leader.members.complete() == len(others), 10.0, 0.01
+        )
+        late.append(took)
+
+    late: list[float] = []
+    for seed in range(6):
+        with Room(seed, 4, size=1 << 20, link=replace(QUICK, loss=0.2)) as room:
+            room.world.run(run())
+    print([round(took, 2) for took in late])
+    assert sum(took > 0.5 for took in late) <= 1

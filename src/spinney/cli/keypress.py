@@ -32,7 +32,9 @@ def at_a_line(function: Callable[[], None], *, wanted: bool = True) -> Iterator[
     def wait() -> None:
         while not over.is_set():
             try:
-                if not select.select([STDIN], [], [], LOOK_S)[0] or _in_background():
+                if not select.select([STDIN], [], [], LOOK_S)[0]:
+                    continue  # nothing typed; it is watched again at once
+                if _in_background():
                     over.wait(LOOK_S)
                     continue
                 typed = os.read(STDIN, READ_BYTES)

@@ -18,6 +18,7 @@ class DataSettings:
     sent for the first time.  `hopeless_share`: who asks for more than this share of what was
     sent is served last, and told so.  `spare_symbols`: added to each answer: a code over GF(2)
     needs 1.6 symbols beyond the lost ones, and asking for more takes another round trip.
+    `last_spare_symbols`: so many more when all has gone by: then all wait for that round trip.
     `whole_share`: who lacks so much of a block gets its source symbols again, which need no
     decoding; who lacks less would get again what it has.
 
@@ -50,6 +51,7 @@ class DataSettings:
     repair_share: float = 0.5
     hopeless_share: float = 0.35
     spare_symbols: int = 3
+    last_spare_symbols: int = 4
     whole_share: float = 0.92
 
     mark_interval_s: float = 0.1

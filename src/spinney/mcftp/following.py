@@ -46,6 +46,9 @@ FADE = 0.7
 """Of what was measured before, in an average."""
 DRIFT = 0.001
 """By so much of the time the least delay rises: clocks drift, ways change."""
+EARLY_BYTES = 4 << 20
+"""Data kept until the first mark says whether it is the sender's: more than comes meanwhile at 200
+Mbit/s.  Who comes in the middle has not missed it."""
 LEAST_SENT = 50
 """Datagrams between two marks, below which a loss is no measure."""
 
@@ -90,6 +93,9 @@ class Following(GroupReceiver):
         """Where this stream's data comes from, with the number that blame goes by."""
         self._confirmed: dict[Address, None] = {}
         """Where its signed marks came from: data is taken from nowhere else."""
+        self._early: list[tuple[bytes, int, Address]] = []
+        """What came before the first mark, with the size of its segments."""
+        self._early_bytes = 0
         self._sender: Address | None = None
         self._origin = 0
         self._block = -1
@@ -128,6 +134,7 @@ class Following(GroupReceiver):
                 self._other(data, address)
                 continue
             if address != self._sender and not self._comes_from(address):
+                self._keep(data, len(data), address)
                 continue
             heard += 1
             if block != self._block:
@@ -151,6 +158,7 @@ class Following(GroupReceiver):
             super().group_burst(data, segment_bytes, sender)
             return
         if sender != self._sender and not self._comes_from(sender):
+            self._keep(data, segment_bytes, sender)
             return
         blocks, symbols, at = heads[1::3], heads[2::3], 0
         while at < count:
@@ -253,6 +261,19 @@ class Following(GroupReceiver):
         self._sender, self._origin = address, origin
         return True
 
+    def _keep(self, data: bytes | memoryview, segment_bytes: int, sender: Address) -> None:
+        """Before the first mark: perhaps it is the sender's."""
+        if self._mark is None and self._early_bytes + len(data) <= EARLY_BYTES:
+            self._early_bytes += len(data)
+            self._early.append((bytes(data), segment_bytes, sender))
+
+    def _take_early(self) -> None:
+        """The first mark has come, and says from where data is taken."""
+        early, self._early = self._early, []
+        for data, segment_bytes, sender in early:
+            if sender in self._confirmed:
+                self.group_burst(memoryview(data), segment_bytes, sender)
+
     def takes_from(self, address: Address) -> bool:
         return address in self._addresses
 
@@ -285,6 +306,8 @@ class Following(GroupReceiver):
         now = self._host.time()
         if address not in self._confirmed and len(self._confirmed) < MAX_ADDRESSES:
             self._confirmed[address] = None
+        if self._early:
+            self._take_early()
         self._measure(mark, now)
         taken = now - mark.time_us / 1e6  # by two clocks: only its growth means something
         if self._least_taken is None or taken < self._least_taken:

@@ -34,6 +34,8 @@ SLOW_LOSS = 0.3
 SAME_LOSS = 0.8
 SLOWEST_PART = 50
 """Those who lose more than 30 % are slow, not unlucky; nobody slows a stream below 1/50."""
+HAND_ON_S = 1.0
+"""So long after its blocks have gone by, a sender leaves to others what late ones lack."""
 PLAN_EVERY_S = 0.5
 """Between two plans, at least."""
 ADDRESS_WAIT_S = 1.0
@@ -328,18 +330,37 @@ class Leader:
             if running.passed_at is None or not running.bits & lacked:
                 continue
             behind = running.bits & lacked & ~running.ahead()
-            late = any(
-                member.joined_at > running.begun_at + LATE_S
-                and member.reported_at > running.passed_at
-                and (behind & ~member.held).bit_count() > max(2, LATE_SHARE * self.blocks)
-                for member in self.members.receivers
-            )
+            came_late = self._late(running, behind)
+            late = any(member.reported_at > running.passed_at for member in came_late)
+            if came_late and not late and now - running.passed_at < HAND_ON_S:
+                self.ask_now = True  # its report was lost, or our request
             block_s = self.block_bytes / running.stream.rate_bytes_per_s
             patience_s = max(STUCK_S, STUCK_BLOCKS * block_s)
             stuck = now - max(running.passed_at, running.lacked_since) > patience_s
             if stuck or (late and self._others_can(running, behind)):
                 rows.append(number)
         return rows
+
+    def _late(self, running: Running, behind: int) -> list[Member]:
+        """Who came long after a stream began, and lacks much of what has gone by."""
+        least = max(2, LATE_SHARE * self.blocks)
+        return [
+            member
+            for member in self.members.receivers
+            if member.joined_at > running.begun_at + LATE_S
+            and (behind & ~member.held).bit_count() > least
+        ]
+
+    def left_to_others(self, number: int, now: float) -> int:
+        """Blocks, as bits, that a stream's sender does not send again: as soon as all have gone by
+        once, others will."""
+        running = self.running.get(number)
+        if running is None or (running.passed_at or now) + HAND_ON_S < now:
+            return 0
+        behind = running.bits & self.members.lacked() & ~running.ahead()
+        if not self._late(running, behind) or not self._others_can(running, behind):
+            return 0
+        return behind
 
     def _others_can(self, running: Running, lacked: int) -> bool:
         """Do others that have sent less hold most of what this one would send again?"""

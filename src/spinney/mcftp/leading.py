@@ -77,7 +77,10 @@ class Leading:
         self.next_at = now
 
     def close(self) -> None:
-        """Another one leads, or nobody: the addresses stay reserved until they run out."""
+        """Another one leads, or nobody: the addresses stay reserved until they run out, and what
+        others were to send is ours again if it is asked for."""
+        for sending in self._node.flows.sending.values():
+            sending.leave(0)
         if self._reserving is not None:
             self._reserving.cancel()
 
@@ -117,7 +120,7 @@ class Leading:
             leader.sent(node.keys.peer, said, now)
         for number, address in node.flows.failed.items():
             leader.failed(number, address)
-        self._dismiss()
+        self._dismiss(now)
         leader.tick(now)
         lacked = leader.members.lacked()
         if leader.round != self._round_seen and now >= leader.window_ends:
@@ -187,11 +190,13 @@ class Leading:
         for page in self._node.publishing.pages():
             self._node.say(page)
 
-    def _dismiss(self) -> None:
+    def _dismiss(self, now: float) -> None:
         """Who loses most of what we send goes elsewhere until the others have it all; what nobody
-        lacks is not sent."""
+        lacks is not sent, nor, again, what others will send."""
         node, members = self._node, self.leader.members
         sendings = list(node.flows.sending.values())
+        for number, sending in node.flows.sending.items():
+            sending.leave(self.leader.left_to_others(number, now))
         for sending in sendings:
             losing = sending.losing(node.settings.dismiss_after_s)
             if not members.any_but(losing):

@@ -20,6 +20,8 @@ MAX_RECORDS = 4_096
 """Blocks of which we know how far the sender is; of others we ask, and the next mark tells."""
 MAX_COVERED = 64
 """Runs of whole blocks that somebody asked for."""
+LOST_AFTER = 2.0
+"""Round trips after which a mark that plans nothing for a report means that it was lost."""
 ALONE = 2
 """Up to so many receivers nobody waits for anybody."""
 
@@ -37,12 +39,16 @@ def backoff_s(most_s: float, receivers: int, rng: Rng) -> float:
 @dataclass(slots=True)
 class Record:
     """How far the sender is with a block.  `passes` and `over`: passes and repair symbols gone
-    by.  `hope`: repair symbols that are believed to come, until `hope_until`."""
+    by.  `hope`: repair symbols that are believed to come, until `hope_until`; `told_at`: since
+    a report asked for them.  `lost`: once it was lost, and is believed for the whole time now: a
+    sender may also have put it off."""
 
     passes: int = 1
     over: int = 0
     hope: int = 0
     hope_until: float = 0.0
+    told_at: float = 0.0
+    lost: bool = False
 
 
 class Needs:
@@ -80,6 +86,7 @@ class Needs:
     def marked(self, mark: Mark, now: float) -> None:
         """What the sender itself says counts most."""
         until = now + self._hope_s
+        heard_by = now - LOST_AFTER * mark.round_trip_us / 1e6
         for block, passes, repairs, planned in mark.states:
             row = self.record(block)
             if passes > row.passes:
@@ -89,6 +96,9 @@ class Needs:
             if planned > row.over:
                 row.hope = max(row.hope, planned)
                 row.hope_until = until
+                row.lost = False
+            elif row.hope > planned and row.told_at < heard_by and not row.lost:
+                row.hope, row.lost = row.over, True
         for first, count in mark.coming:
             self._cover(first, first + count, now)
 
@@ -99,7 +109,7 @@ class Needs:
             row = self.record(lack.block)
             target = lack.repairs + lack.symbols
             if lack.symbols < whole_from and lack.passes >= row.passes and target > row.hope:
-                row.hope, row.hope_until = target, now + self._hope_s
+                row.hope, row.hope_until, row.told_at = target, now + self._hope_s, now
         for first, count in need.whole:
             self._cover(first, first + count, now)
 
@@ -134,7 +144,7 @@ class Needs:
                 continue
             row = self.record(block)
             lacks.append(Lack(block, row.passes, row.over, min(symbols, 0xFFFF)))
-            row.hope, row.hope_until = row.over + symbols, now + self._hope_s
+            row.hope, row.hope_until, row.told_at = row.over + symbols, now + self._hope_s, now
         runs: list[tuple[int, int]] = []
         for first, count in whole:
             if len(runs) == self._most_runs:

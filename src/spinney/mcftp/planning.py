@@ -99,6 +99,8 @@ class Plan:
         """Nothing is sent yet."""
         self.skip = 0
         """Blocks that nobody lacks, as bits: their turn is passed over."""
+        self.left = 0
+        """Blocks that others will send, as bits: they are not sent again, though asked for."""
         self.reporters = Reporters(settings)
         self.source_symbols = 0
         self.repair_symbols = 0
@@ -159,6 +161,9 @@ class Plan:
         if lack.symbols > self._settings.whole_share * count and count > 8:
             self._again[lack.block] = None
             return
+        if self._leaves(lack.block, lack.symbols):
+            self._again[lack.block] = None
+            return
         wanted = lack.symbols + self._spare(lack.symbols, peer)
         target = min(lack.repairs + wanted, block.sent + wanted)
         if target <= block.planned:
@@ -177,7 +182,8 @@ class Plan:
 
     def _spare(self, symbols: int, peer: bytes) -> int:
         loss = min(0.25, self.reporters.loss(peer))
-        return round(symbols * loss) + self._settings.spare_symbols
+        last = self._settings.last_spare_symbols if self.first_pass_over else 0
+        return round(symbols * loss) + self._settings.spare_symbols + last
 
     def ask_whole(self, first: int, count: int) -> None:
         """A receiver has nothing of these blocks."""
@@ -188,6 +194,11 @@ class Plan:
                 continue  # still to come
             if not self._sends_now(block):
                 self._again[block] = None
+
+    def _leaves(self, block: int, symbols: int) -> bool:
+        """Will others send it, to one who came in the middle of it?  What was lost is mended."""
+        count = self._layout.source_symbols(block)
+        return bool(self.left >> block & 1) and symbols > self._settings.hopeless_share * count
 
     def _sends_now(self, block: int) -> bool:
         return self._current is not None and self._current[0] == block
@@ -224,18 +235,26 @@ class Plan:
             return self._repair_burst(most, now)
         if more_source:
             return self._source_burst(most, now)
-        if self._again:
-            self._begin(next(iter(self._again)))
+        again = self._next_again()
+        if again is not None:
+            self._begin(again)
             return self._source_burst(most, now)
         if self._later:
             number, peer = self._later.popitem(last=False)
             block = self._block(number, now)
-            if block.later > block.planned:
+            if self._leaves(number, block.later - block.sent):
+                self._again[number] = None
+            elif block.later > block.planned:
                 # What is lost now counts, not what was when it asked.
                 block.planned = block.later + self._spare(block.later - block.sent, peer)
                 self._repairs.append(number)
             return self.next_burst(most, now)
         return None
+
+    def _next_again(self) -> int | None:
+        """The block to be sent again first."""
+        left = self.left
+        return next((block for block in self._again if not left >> block & 1), None)
 
     def upcoming(self, most: int) -> list[int]:
         """Blocks whose source symbols come next, to be read ahead."""
@@ -326,5 +345,5 @@ class Plan:
     @property
     def idle(self) -> bool:
         """Nothing to send."""
-        more = self._repairs or self._again or self._later or self._current
+        more = self._repairs or self._later or self._current or self._next_again() is not None
         return self.held or (not more and self.first_pass_over)

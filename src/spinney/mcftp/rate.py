@@ -34,8 +34,15 @@ MIDWAY = 0.75
 DRAIN = 1.3
 """So much more than the queue is left out in the first interval after a limit: it is gone before
 it is judged again."""
+REPORT_S = 0.03
+"""A queue is reported so much later than it was: it has grown meanwhile by what was too much."""
 LEAST_DRAIN, MOST_DRAIN = 0.5, 0.9
 """Of the capacity, in that interval."""
+SHRINKING, MOST_DRAINS = 0.8, 3
+"""A queue of so much less than at its longest is still that of before: it is waited for, at most so
+many intervals, before it is judged."""
+MOST_MORE = 1.2
+"""So many times what was thought that the way carries, by a second measure."""
 YIELD = 0.75
 """Fall of an interval while the queue stays long."""
 EASE = 0.85
@@ -43,10 +50,12 @@ EASE = 0.85
 SAME_LOSS = 0.8
 HALF = 0.45
 """Of the capacity, a little less than half: nobody makes us go below by a long queue alone."""
-CONTENDED_AFTER = 3
+CONTENDED_AFTER = 2
 """Reports of a long queue at half of the capacity: it is not ours."""
 CONTENDED_STEP_BYTES_PER_S = 1e6
 """Growth of an interval beside somebody who fills the queue: what a TCP flow of 20 ms adds."""
+CONTENDED_FACTOR = 1.25
+"""…or this, if it is more, until the first loss there: we have been driven far below our share."""
 CONTENDED_EXCESS, CONTENDED_FALL = 0.004, 0.7
 """There loss is the signal, and the fall about that of TCP (RFC 9438: 0.7)."""
 CALM_AFTER = 4
@@ -110,11 +119,16 @@ class FoundRate:
         self._fall_loss = 0.0
         self._drained: float | None = None
         """The rate after a fall, once the queue has drained."""
+        self._longest_s = self._latest_s = 0.0
+        """The queue since the last fall, and as it was reported last."""
+        self._drains = 0
         self._before: tuple[float | None, float] = (None, self.bytes_per_s)
         """Capacity and rate before the fall, should it have been for nothing."""
         self._congested = False
         self.contended = False
         """Somebody else fills the queue."""
+        self._driven = False
+        """Nothing was lost yet since we know of it."""
         self._long, self._calm, self._good = 0, 0, 0
         """Decisions in a row: a long queue at half, a short one beside another, climbs near."""
         self._heard_any = False
@@ -126,6 +140,7 @@ class FoundRate:
     def heard(self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0) -> None:
         self._loss = max(loss, self._loss or 0.0)
         self._queue_s = max(queue_s, self._queue_s)
+        self._longest_s, self._latest_s = max(queue_s, self._longest_s), queue_s
         if self._excess(loss) > 0 or (queue_s > LONG_QUEUE_S and not self.contended):
             self._limited = not self._deaf
             if came_bytes_per_s > 0:
@@ -148,9 +163,12 @@ class FoundRate:
 
     def _decide(self) -> None:
         if self._deaf:
+            if self._drained is not None and self._drains_still:
+                self._drains += 1
+                return
             self._deaf = False  # what is reported now was sent before the fall
             if self._drained is not None:
-                self._set(self._drained)
+                self._set(max(self._drained, BELOW * self._carried()))
                 self._drained = None
             return
         if self._loss is None:
@@ -168,7 +186,7 @@ class FoundRate:
             self._fall(loss, excess)
             return
         self._congested = False
-        self._long = 0
+        self._long = max(0, self._long - 1)
         self._learn(min(loss, LARGEST_USUAL_LOSS))
         if self.capacity is None:
             slow = self.bytes_per_s < FAST_BYTES_PER_S
@@ -194,9 +212,10 @@ class FoundRate:
             self._calm = 0
         if loss > EXCESS_FACTOR * self.usual_loss + CONTENDED_EXCESS:
             self._set(CONTENDED_FALL * self.bytes_per_s)
-            self._deaf = True
+            self._deaf, self._driven = True, False
         else:
-            self._set(self.bytes_per_s + CONTENDED_STEP_BYTES_PER_S)
+            step = (CONTENDED_FACTOR - 1) * self.bytes_per_s if self._driven else 0.0
+            self._set(self.bytes_per_s + max(CONTENDED_STEP_BYTES_PER_S, step))
 
     def _learn(self, loss: float) -> None:
         """The usual loss is what there is at rates that the way carries with ease."""
@@ -206,6 +225,20 @@ class FoundRate:
     @property
     def _at_ease(self) -> bool:
         return self.capacity is not None and self.bytes_per_s < EASE * self.capacity
+
+    def _carried(self) -> float:
+        """What came while the queue of before was served: at a limit one short measure told it,
+        perhaps too little.  Also the capacity is no less."""
+        if not self._came or self.capacity is None:
+            return 0.0
+        carried = min(self._came / (1 - self.usual_loss), MOST_MORE * self.capacity)
+        self.capacity = max(self.capacity, carried)
+        return carried
+
+    @property
+    def _drains_still(self) -> bool:
+        shrinking = LONG_QUEUE_S < self._latest_s < SHRINKING * self._longest_s
+        return shrinking and self._drains < MOST_DRAINS
 
     def _fall(self, loss: float, excess: float) -> None:
         """A limit: first to what was delivered, then on while the queue stays long."""
@@ -227,9 +260,11 @@ class FoundRate:
         elif self.capacity is None and excess <= 0:
             delivered *= MIDWAY  # the queue has grown, and does not tell how fast it is served
         if self.capacity is None or not self._congested:
-            self.capacity = max(delivered, 0.8 * (self.capacity or 0.0))
+            if excess > 0 or delivered < BELOW * self.bytes_per_s or self.capacity is None:
+                self.capacity = max(delivered, 0.8 * (self.capacity or 0.0))
             self._drained = BELOW * min(delivered, self.capacity)
-            drain = 1 - DRAIN * self._queue_s / INTERVAL_S
+            beyond = max(0.0, self.bytes_per_s / max(1.0, delivered) - 1)
+            drain = 1 - DRAIN * (self._queue_s + REPORT_S * beyond) / INTERVAL_S
             drain = min(MOST_DRAIN, max(LEAST_DRAIN, drain))
             self._set(drain * min(delivered, self.capacity))
         elif excess > 0:
@@ -237,12 +272,13 @@ class FoundRate:
             self._set(min(YIELD * self.bytes_per_s, BELOW * delivered))
         else:
             self._long += self.bytes_per_s <= 1.05 * HALF * self.capacity
-            self._set(max(YIELD * self.bytes_per_s, HALF * self.capacity))
+            self._set(min(self.bytes_per_s, HALF * self.capacity))
             if self._long >= CONTENDED_AFTER:
-                self.contended, self._long, self._calm = True, 0, 0
+                self.contended, self._driven, self._long, self._calm = True, True, 0, 0
                 self._drained = None
         self._congested = True
         self._deaf = True
+        self._longest_s, self._drains = self._queue_s, 0
 
     def _set(self, bytes_per_s: float) -> None:
         self.bytes_per_s = min(max(bytes_per_s, self._floor), self._ceiling)

@@ -24,6 +24,8 @@ SENT_EVERY_S = 0.5
 """How often a sender says where it is."""
 SENT_LOOK_S = 0.1
 """How often it looks whether all has gone by, which is told at once."""
+COUNT_AT_ONCE = 2_048
+"""So few blocks are counted for each report: what came just now is not sent by others, too."""
 PAGES_MAX = 8
 """Of one report: 32,768 blocks.  More are told by the reports that follow, in turn."""
 LAST_TIMES = 3
@@ -32,7 +34,8 @@ LAST_PAUSE_S = 0.02
 UNSERVED_EVERY_S = 0.5
 """So often one reports who lacks what no stream carries: the leader may not have heard of it."""
 SMALL_GROUP = 64
-"""In a group of so few a newcomer reports twice: a report that is lost is asked for late."""
+"""In a group of so few a newcomer, and who has everything, reports twice: a report that is lost is
+asked for late."""
 TWICE_S = 0.25
 NEVER = float("inf")
 
@@ -66,9 +69,12 @@ class Reporting:
     @property
     def held(self) -> int:
         """The blocks that are here, as bits; blocks do not go away again."""
+        return self._count(COUNT_EVERY_S)
+
+    def _count(self, every_s: float) -> int:
         have, layout = self._node.transfer.have, self._node.layout
         now = self._host.time()
-        fresh = now - self._counted_at < COUNT_EVERY_S and not self._node.transfer.complete
+        fresh = now - self._counted_at < every_s and not self._node.transfer.complete
         if have.count != self._counted and not fresh:
             self._counted, self._counted_at = have.count, now
             left = []
@@ -88,7 +94,7 @@ class Reporting:
     def status(self, first: int, count: int) -> m.Status:
         """How it stands with us, with the blocks from `first` on."""
         node, settings = self._node, self._node.settings
-        held = self.held
+        held = self._count(0.0 if len(self._unheld) <= COUNT_AT_ONCE else COUNT_EVERY_S)
         whole = not self._unheld
         may_lead = settings.may_lead and (node.leading is not None or node.leaderships.room)
         return m.Status(
@@ -137,9 +143,11 @@ class Reporting:
 
     def soon(self) -> None:
         """Something that the leader wants to know: we are complete."""
-        spread = JOIN_SPREAD_S
-        at = self._host.time() + self._host.rng.uniform(0.0, spread)
+        rng, said = self._host.rng, self._node.last_keep_alive
+        at = self._host.time() + rng.uniform(0.0, JOIN_SPREAD_S)
         self._report_at = min(self._report_at, at)
+        if said is not None and said.members < SMALL_GROUP:
+            self._again_at = at + rng.uniform(TWICE_S / 2, TWICE_S)
 
     def asked(self, said: m.StatusRequest, now: float) -> None:
         """The leader's request: answered if we are in the slice, at a random moment."""

@@ -215,6 +215,12 @@ class Sending(GroupReceiver):
         """Nobody lacks these blocks, given as bits: they are not sent unless asked for."""
         self._plan.skip = blocks
 
+    def leave(self, blocks: int) -> None:
+        """These blocks, given as bits, will be sent by others: they are not sent again here."""
+        if blocks != self._plan.left:
+            self._plan.left = blocks
+            self._wake.set()
+
     def losing(self, seconds: float) -> list[bytes]:
         """Who has lost most of what is sent for so long, and is not dismissed."""
         rows = self._plan.reporters.losing(seconds, self._host.time())
