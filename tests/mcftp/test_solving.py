@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from tests.mcftp.stage import Stage, complete, lan, sender_stream
 from tests.mcftp.test_layout import MIB, one_file
 
+from content.moving import Content
 from spinney.coding.fountain import FOUNTAIN
+from spinney.mcftp import packets
 from spinney.mcftp.blocks import BlockBuffer
 from spinney.mcftp.layout import SYMBOL_BYTES, BlockLayout
 from spinney.mcftp.solving import AT_ONCE, Solving
@@ -134,3 +137,50 @@ def test_a_block_that_could_not_be_solved_says_how_many_more_it_takes() -> None:
         await solving.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("burst", [False, True])
+def test_nothing_is_written_into_a_block_that_is_being_solved(burst: bool) -> None:
+    """What is solved takes the lost symbols for zeros until it is done."""
+    content = Content([MIB], MIB)
+    world, hosts = lan(1)
+    lost = AT_ONCE + 1
+
+    async def main() -> None:
+        stage = Stage(content)
+        receiving = await stage.receiving(hosts[0], sender_stream(stage.layout, MIB))
+        worker = Worker()
+        worker.open.clear()
+        receiving.solving._host = cast(Host, cast(Any, worker))
+        following, address = receiving.following[0], ("10.77.9.9", 5555)
+        following._confirmed[address] = None
+        prefix = packets.prefix_of(packets.DATA, 0, stage.tag)
+
+        def come(*symbols: int) -> None:
+            view, encoder = content.space, FOUNTAIN.encoder(content.space, SYMBOL_BYTES)
+            rows = []
+            for symbol in symbols:
+                body = view[symbol * SYMBOL_BYTES : (symbol + 1) * SYMBOL_BYTES]
+                body = bytes(body) if symbol < COUNT else encoder.repair(symbol)
+                rows.append(packets.HEADER.pack(prefix, 0, symbol) + body)
+            if burst and len(set(map(len, rows))) == 1:
+                following.group_burst(memoryview(b"".join(rows)), len(rows[0]), address)
+            else:
+                following.group_received([(row, address) for row in rows])
+
+        come(*range(lost, COUNT))
+        come(*range(COUNT, COUNT + 256 * (lost + 6), 256))
+        await turns()
+        buffer = receiving.buffers.get(0)
+        assert buffer is not None
+        assert buffer.busy
+        come(0, 1)
+        assert buffer.missing == lost
+        assert not any(buffer.data[: 2 * SYMBOL_BYTES])
+        assert receiving.streams[0].unwanted == 2
+        worker.open.set()
+        await complete(receiving, 10)
+        await receiving.close()
+
+    with world:
+        world.run(main())

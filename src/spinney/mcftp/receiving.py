@@ -324,6 +324,7 @@ class Receiving:
             self.delivering.add(buffer)
         else:
             for each in self.following.values():
+                each.forget_buffer()  # it takes symbols again
                 each.arm()
 
     def _filled(self, buffer: BlockBuffer) -> None:
