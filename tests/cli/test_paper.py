@@ -34,7 +34,7 @@ def signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_show_says_what_the_paper_adds(signed: Path) -> None:
     done = here("show", "file.bin.torrent", "--paper", cwd=signed)
     assert done.returncode == 0, done.stderr
-    for words in ("File ID", "fountain-1", "13 circular checksums", "unverified"):
+    for words in ("File ID", "fountain-2", "13 circular checksums", "unverified"):
         assert words in done.stdout
     facts = json.loads(here("show", "file.bin.torrent", "--json", cwd=signed).stdout)
     assert len(facts["paper"]["checksums"]) == 13

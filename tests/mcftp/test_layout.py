@@ -1,4 +1,4 @@
-"""The layout of blocks and symbols, version 1: golden vectors, then what holds for any torrent."""
+"""The layout of blocks and symbols, version 2: golden vectors, then what holds for any torrent."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_the_layout_of_version_1_never_changes(name: str) -> None:
+def test_the_layout_of_version_2_never_changes(name: str) -> None:
     descriptor, blocks, extent, symbols, last = GOLDEN[name]
     layout = BlockLayout(descriptor)
     assert layout.block_count == blocks

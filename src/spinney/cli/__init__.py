@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
 from typing import NoReturn
 
@@ -55,6 +56,8 @@ def main() -> NoReturn:
     from spinney.cli import stdstreams
 
     stdstreams.fill()
+    # numpy adds up symbols here, and no matrices: its start takes half as long without threads.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     code = run(sys.argv[1:])
     gc.freeze()  # else Python searches all that was imported for garbage before it leaves
     sys.exit(code)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
+"""2: the code is `fountain-2`; 1, whose blocks were the same, was never released."""
 SYMBOL_BYTES = 1_408
 BLOCK_BYTES = 1 << 20
 """The smallest block that is not the last one of a torrent or a piece."""
@@ -24,7 +25,7 @@ class Shape(NamedTuple):
 
 
 def shape(piece_length: int) -> Shape:
-    """The blocks of a torrent whose pieces have this length, version 1."""
+    """The blocks of a torrent whose pieces have this length."""
     if piece_length <= BLOCK_BYTES:
         pieces = -(-BLOCK_BYTES // piece_length)
         return Shape(pieces, 1, pieces * piece_length)

@@ -34,9 +34,13 @@ class Code(Protocol):
     """One erasure code; without state."""
 
     name: str
-    """As descriptors carry it: `fountain-1`."""
+    """As descriptors carry it: `fountain-2`."""
     most_repair: int
     """How many repair symbols a block can have."""
+
+    def prepare(self) -> None:
+        """Loads what coding needs, if it is not there yet: up to 0.1 s, that a stream should not
+        wait for.  Call it through `Host.work` before it begins."""
 
     def encoder(self, block: Buffer, symbol_bytes: int) -> Encoder: ...
 

@@ -50,6 +50,9 @@ class Interleaved:
         self._code = code
         self._parts = parts
 
+    def prepare(self) -> None:
+        self._code.prepare()
+
     def encoder(self, block: Buffer, symbol_bytes: int) -> InterleavedEncoder:
         return InterleavedEncoder(self._code, block, symbol_bytes, self._parts)
 

@@ -48,6 +48,8 @@ class Parity:
     name = "parity-1"
     most_repair = 1
 
+    def prepare(self) -> None: ...
+
     def encoder(self, block: Buffer, symbol_bytes: int) -> ParityEncoder:
         return ParityEncoder(block, symbol_bytes)
 

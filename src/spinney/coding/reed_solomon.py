@@ -121,6 +121,8 @@ class ReedSolomon:
             raise ValueError(f"{count} and {self.most_repair} symbols are more than {MOST_SYMBOLS}")
         return count
 
+    def prepare(self) -> None: ...
+
     def encoder(self, block: Buffer, symbol_bytes: int) -> ReedSolomonEncoder:
         self._checked(memoryview(block).nbytes, symbol_bytes)
         return ReedSolomonEncoder(block, symbol_bytes, self.most_repair)

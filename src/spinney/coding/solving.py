@@ -1,19 +1,16 @@
 """Linear equations over GF(2) on integers, a few columns at a time ("four Russians").  Pure.
 
-`solve` works on marks alone, small integers; `add_up` then touches the large ones, each as
-seldom as can be.  Both take 2^g sums of g rows into a table and look up what a row needs of
-them: for 745 unknowns a third of the exclusive ors that one column at a time takes.
+`solve` works on marks alone, small integers; `sums.add_up` then touches symbols, each as seldom
+as can be.  Both take 2^g sums of g rows into a table and look up what a row needs of them: for
+745 unknowns a third of the exclusive ors that one column at a time takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import xor
 
 FEW = 224
 """Unknowns up to which tables of 16 cost less than tables of 256."""
-_LOW = bytes(value & 15 for value in range(256))
-_HIGH = bytes(value >> 4 for value in range(256))
 
 
 def solve(marks: Sequence[int], wanted: int) -> list[int]:
@@ -68,20 +65,3 @@ def _table(rows: Sequence[int]) -> list[int]:
     for row in rows:
         table += [held ^ row for held in table]
     return table
-
-
-def add_up(sums: Sequence[int], values: Sequence[int]) -> list[int]:
-    """For each sum, the exclusive or of those values whose bits it has."""
-    stride = -(-len(values) // 8)
-    chosen = b"".join(choice.to_bytes(stride, "little") for choice in sums)
-    added = [0] * len(sums)
-    for at in range(stride):
-        column = chosen[at::stride]
-        eight = values[8 * at : 8 * at + 8]
-        if len(sums) > FEW:
-            parts = [(column, eight)]
-        else:
-            parts = [(column.translate(_LOW), eight[:4]), (column.translate(_HIGH), eight[4:])]
-        for choices, rows in parts:
-            added = list(map(xor, added, map(_table(rows).__getitem__, choices)))
-    return added

@@ -1,8 +1,8 @@
 """The fields of the MC-FTP paper beside `info`, under the key `mc-ftp`.  Pure.
 
-    version        1: of the layout of blocks (`coding.blocks`); others are left out unread
+    version        2: of the layout of blocks (`coding.blocks`); others are left out unread
     file id        MD5 of the files one after the other, in torrent order, without padding
-    code           `fountain-1`
+    code           `fountain-2`
     symbol size, block size, blocks, symbols
                    the chunk list's redundancy: blocks of this size, so many of them a chunk (or
                    chunks a block, as a negative number), symbols a whole block.  They restate

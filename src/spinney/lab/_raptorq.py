@@ -39,6 +39,9 @@ class RaptorQ:
     name = "raptorq"
     most_repair = MOST_REPAIR
 
+    def prepare(self) -> None:
+        import raptorq  # noqa: F401
+
     def encoder(self, block: Buffer, symbol_bytes: int) -> RaptorQEncoder:
         return RaptorQEncoder(block, symbol_bytes)
 

@@ -26,7 +26,7 @@ class DataSettings:
     `quick_mark_s`: the least time between two.  `idle_after_s`: without a request, it is idle.
 
     `held_bytes`: what a sender keeps in memory of blocks whose repair may be asked for.
-    `encoders`: blocks whose code is kept ready, five times their size each.
+    `encoders`: blocks whose code is kept ready, 1.2 times their size each.
     `read_ahead_blocks`: blocks read before their turn.
     `needs_per_s`: reports whose signature a sender checks; more are dropped unread.
 

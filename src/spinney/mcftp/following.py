@@ -123,7 +123,7 @@ class Following(GroupReceiver):
 
     def group_received(self, batch: list[Sent]) -> None:
         unpack, ours = HEADER.unpack_from, self._prefix
-        heard = 0
+        heard, buffer = 0, self._current()
         for data, address in batch:
             try:
                 prefix, block, symbol = unpack(data)
@@ -132,21 +132,44 @@ class Following(GroupReceiver):
                 continue
             if prefix != ours:
                 self._other(data, address)
+                buffer = self._current()
                 continue
             if address != self._sender and not self._comes_from(address):
                 self._keep(data, len(data), address)
                 continue
             heard += 1
             if block != self._block:
+                self._settle(buffer)
                 self._block, self._buffer = block, self._turn(block)
-            buffer = self._buffer
+                buffer = self._buffer
             if buffer is None:
                 self.unwanted += 1
-                continue
-            self._take_other(buffer, symbol, data[HEADER_BYTES:])
-            if buffer.missing <= len(buffer.repairs) and self._receiving.progressed(buffer):
-                self._buffer = None
+            elif symbol < buffer.count - 1 and len(data) == FULL_BYTES and not buffer.seen[symbol]:
+                at = symbol * SYMBOL_BYTES
+                buffer.data[at : at + SYMBOL_BYTES] = data[HEADER_BYTES:]
+                buffer.seen[symbol] = 1
+                buffer.missing -= 1
+                if self._origin:
+                    buffer.note_origin(symbol, self._origin)
+            else:
+                self._take_other(buffer, symbol, data[HEADER_BYTES:])
+        self._settle(buffer)
         self._came(heard)
+
+    def _current(self) -> BlockBuffer | None:
+        """The block of the last datagram, unless it is being solved: then nothing may change."""
+        if self._buffer is not None and self._buffer.busy:
+            self._buffer = None
+        return self._buffer
+
+    def _settle(self, buffer: BlockBuffer | None) -> None:
+        """Symbols came: there may be enough now."""
+        if (
+            buffer is not None
+            and buffer.missing <= len(buffer.repairs)
+            and self._receiving.progressed(buffer)
+        ):
+            self._buffer = None
 
     def group_burst(self, data: memoryview, segment_bytes: int, sender: Address) -> None:
         count = len(data) // FULL_BYTES
@@ -175,7 +198,7 @@ class Following(GroupReceiver):
         """Datagrams of one block, side by side, all of full size."""
         if block != self._block:
             self._block, self._buffer = block, self._turn(block)
-        buffer, origin = self._buffer, self._origin
+        buffer, origin = self._current(), self._origin
         if buffer is None:
             self.unwanted += len(symbols)
             return
@@ -193,8 +216,7 @@ class Following(GroupReceiver):
                 self._take_other(buffer, symbol, data[start : start + SYMBOL_BYTES])
             start += FULL_BYTES
         buffer.missing -= fresh
-        if buffer.missing <= len(buffer.repairs) and self._receiving.progressed(buffer):
-            self._buffer = None
+        self._settle(buffer)
 
     def _take_other(self, buffer: BlockBuffer, symbol: int, body: bytes | memoryview) -> None:
         """Repair, and what may be wrong: a second time, the last symbol, another length."""

@@ -1,6 +1,6 @@
 """`BlockLayout`: chunks, source blocks and symbols of a torrent.  A pure function of `info`.
 
-Version 1 (`coding.blocks`).  Positions lie in the torrent's piece space (`content.layout`).  A
+Version 2 (`coding.blocks`).  Positions lie in the torrent's piece space (`content.layout`).  A
 *chunk* of the MC-FTP paper is a piece.  A *block* is what the erasure code works on: pieces of
 at most 1 MiB share one (as few as make 1 MiB), larger pieces are cut into parts of 1 to 2 MiB.
 A *symbol* is 1,408 bytes of a block: with our header of 16 bytes it fits an Ethernet frame over

@@ -163,6 +163,7 @@ class Receiving:
         if len(self.following) >= MAX_STREAMS:
             raise NetworkError(f"more than {MAX_STREAMS} streams")
         following = self.following[stream.number] = Following(self, stream)
+        self.solving.prepare()
         try:
             group = await groups.join(stream.address, following)
         except BaseException:
@@ -290,7 +291,7 @@ class Receiving:
         surplus = len(buffer.repairs) - buffer.missing - buffer.extra
         if surplus >= (0 if buffer.extra else self.settings.decode_early_symbols):
             self.solving.add(buffer)
-        return False
+        return not buffer.missing
 
     def origin_of(self, address: Address) -> int:
         return self.doubt.origin_of(address)
@@ -323,6 +324,7 @@ class Receiving:
             self.delivering.add(buffer)
         else:
             for each in self.following.values():
+                each.forget_buffer()  # it takes symbols again
                 each.arm()
 
     def _filled(self, buffer: BlockBuffer) -> None:
@@ -358,7 +360,7 @@ class Receiving:
         for block in self.layout.blocks_of(piece):
             buffer = self.buffers.get(block)
             if buffer is not None and self.doubt.again(buffer):
-                self.solving.add(buffer)  # from its likeliest sender alone
+                self.solving.add_later(buffer)  # from its likeliest sender alone
             else:
                 if buffer is not None:
                     self.buffers.close(block)

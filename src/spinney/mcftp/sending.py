@@ -137,6 +137,7 @@ class Sending(GroupReceiver):
         self._group: Group | None = None
         self._heard_any_at = self._rejoined_at = host.time()
         self._task: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._listeners: list[Callable[[bytes, Need], None]] = []
         self._on_failure: Callable[[Exception], None] = lambda error: None
@@ -152,15 +153,18 @@ class Sending(GroupReceiver):
         """Joins the group and begins to send.  Raises `NetworkError`."""
         self._group = await groups.join(self.stream.address, self)
         self._checks_at = self._host.time()
-        self._task = asyncio.get_running_loop().create_task(
+        loop = asyncio.get_running_loop()
+        self._preparing = loop.create_task(self._supply.prepare(self._host))
+        self._task = loop.create_task(
             self._guarded(self._group), name=f"sending {self.stream.number}"
         )
 
     async def close(self) -> None:
         """Ends.  A last mark tells where."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [task for task in (self._task, self._preparing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._group is not None:
             self._marking.send(self._group)
             self._group.close()

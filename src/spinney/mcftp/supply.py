@@ -11,6 +11,7 @@ from spinney.content.source import TransferLike
 from spinney.errors import SpinneyError
 from spinney.mcftp.datasettings import DataSettings
 from spinney.mcftp.layout import BlockLayout
+from spinney.net.host import Host
 
 MIN_BLOCKS = 4
 
@@ -87,6 +88,10 @@ class Supply:
                 self._encoders.popitem(last=False)
         self._encoders.move_to_end(block)
         return encoder
+
+    async def prepare(self, host: Host) -> None:
+        """Gets ready to make repair symbols."""
+        await host.work(self._code.prepare)
 
     async def close(self) -> None:
         tasks = list(self._reads.values())

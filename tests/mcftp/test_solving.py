@@ -1,0 +1,186 @@
+"""Lost symbols are computed at once where that is quick, else in a worker, each block once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from tests.mcftp.stage import Stage, complete, lan, sender_stream
+from tests.mcftp.test_layout import MIB, one_file
+
+from content.moving import Content
+from spinney.coding.fountain import FOUNTAIN
+from spinney.mcftp import packets
+from spinney.mcftp.blocks import BlockBuffer
+from spinney.mcftp.layout import SYMBOL_BYTES, BlockLayout
+from spinney.mcftp.solving import AT_ONCE, Solving
+from spinney.net.host import Host
+
+LAYOUT = BlockLayout(one_file(MIB, MIB))
+COUNT = LAYOUT.source_symbols(0)
+DATA = b"".join(at.to_bytes(8, "big") for at in range(MIB // 8))
+
+
+class Worker:
+    """The part of a host that works, when it is let."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def work(self, function: Callable[..., object], *words: object) -> object:
+        self.calls += 1
+        await self.open.wait()
+        return function(*words)
+
+
+def lacking(lost: int, spare: int = 6) -> BlockBuffer:
+    """A block that lacks its first symbols, with so many repair symbols more than those."""
+    buffer = BlockBuffer(LAYOUT, 0, memoryview(bytearray(MIB)))
+    for symbol in range(lost, COUNT):
+        buffer.fill(symbol, DATA[symbol * SYMBOL_BYTES : (symbol + 1) * SYMBOL_BYTES])
+    encoder = FOUNTAIN.encoder(DATA, SYMBOL_BYTES)
+    for number in range(COUNT, COUNT + lost + spare):
+        buffer.add_repair(number, encoder.repair(number), 0)
+    return buffer
+
+
+async def stage(*, prepared: bool = True) -> tuple[Solving, Worker, list[BlockBuffer]]:
+    done: list[BlockBuffer] = []
+    worker = Worker()
+    solving = Solving(cast(Host, cast(Any, worker)), FOUNTAIN, SYMBOL_BYTES, done.append)
+    if prepared:
+        solving.prepare()
+        solving.prepare()
+        await turns()
+        assert worker.calls == 1
+        worker.calls = 0
+    return solving, worker, done
+
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("lost", [1, AT_ONCE])
+def test_few_lost_symbols_are_computed_at_once(lost: int) -> None:
+    async def main() -> None:
+        solving, worker, done = await stage()
+        buffer = lacking(lost)
+        solving.add(buffer)
+        assert done == [buffer]
+        assert not buffer.missing
+        assert bytes(buffer.data) == DATA
+        assert worker.calls == 0
+        await solving.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("lost", "prepared"), [(AT_ONCE + 1, True), (1, False)])
+def test_many_or_with_a_code_that_is_not_ready_are_computed_elsewhere(
+    lost: int, prepared: bool
+) -> None:
+    async def main() -> None:
+        solving, worker, done = await stage(prepared=prepared)
+        buffer = lacking(lost)
+        worker.open.clear()
+        solving.add(buffer)
+        await turns()
+        assert buffer.busy
+        solving.add(buffer)
+        assert not done
+        worker.open.set()
+        await turns()
+        assert done == [buffer]
+        assert bytes(buffer.data) == DATA
+        assert solving.blocks == 1
+        await solving.close()
+
+    asyncio.run(main())
+
+
+def test_what_is_delivered_or_lacks_more_is_left_alone() -> None:
+    async def main() -> None:
+        solving, worker, done = await stage()
+        delivered = lacking(3)
+        delivered.delivered = True
+        poor = lacking(3)
+        poor.repairs.popitem()
+        poor.extra = 6
+        for buffer in (delivered, poor):
+            solving.add(buffer)
+            solving.add_later(buffer)
+            await turns()
+        assert not done
+        assert solving.blocks == worker.calls == 0
+        await solving.close()
+
+    asyncio.run(main())
+
+
+def test_a_block_that_could_not_be_solved_says_how_many_more_it_takes() -> None:
+    async def main() -> None:
+        solving, _, done = await stage()
+        buffer = lacking(3, spare=0)
+        two = list(buffer.repairs)[:2]
+        buffer.repairs = {two[0]: buffer.repairs[two[0]], two[1]: buffer.repairs[two[1]], 5: b""}
+        solving.add(buffer)
+        assert done == [buffer]
+        assert solving.failures == 1
+        assert buffer.missing == 3
+        assert buffer.lack == 1
+        await solving.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("burst", [False, True])
+def test_nothing_is_written_into_a_block_that_is_being_solved(burst: bool) -> None:
+    """What is solved takes the lost symbols for zeros until it is done."""
+    content = Content([MIB], MIB)
+    world, hosts = lan(1)
+    lost = AT_ONCE + 1
+
+    async def main() -> None:
+        stage = Stage(content)
+        receiving = await stage.receiving(hosts[0], sender_stream(stage.layout, MIB))
+        worker = Worker()
+        worker.open.clear()
+        receiving.solving._host = cast(Host, cast(Any, worker))
+        following, address = receiving.following[0], ("10.77.9.9", 5555)
+        following._confirmed[address] = None
+        prefix = packets.prefix_of(packets.DATA, 0, stage.tag)
+
+        def come(*symbols: int) -> None:
+            view, encoder = content.space, FOUNTAIN.encoder(content.space, SYMBOL_BYTES)
+            rows = []
+            for symbol in symbols:
+                body = view[symbol * SYMBOL_BYTES : (symbol + 1) * SYMBOL_BYTES]
+                body = bytes(body) if symbol < COUNT else encoder.repair(symbol)
+                rows.append(packets.HEADER.pack(prefix, 0, symbol) + body)
+            if burst and len(set(map(len, rows))) == 1:
+                following.group_burst(memoryview(b"".join(rows)), len(rows[0]), address)
+            else:
+                following.group_received([(row, address) for row in rows])
+
+        come(*range(lost, COUNT))
+        come(*range(COUNT, COUNT + 256 * (lost + 6), 256))
+        await turns()
+        buffer = receiving.buffers.get(0)
+        assert buffer is not None
+        assert buffer.busy
+        come(0, 1)
+        assert buffer.missing == lost
+        assert not any(buffer.data[: 2 * SYMBOL_BYTES])
+        assert receiving.streams[0].unwanted == 2
+        worker.open.set()
+        await complete(receiving, 10)
+        await receiving.close()
+
+    with world:
+        world.run(main())
