@@ -51,6 +51,17 @@ def _replace(storage: Storage, folder: str, parts: Sequence[bytes]) -> None:
     storage.sync_folder(folder)
 
 
+def _make(storage: Storage, folder: str) -> None:
+    """The folder, so that it survives a power cut: the name of each new one is in its parent."""
+    fresh, at = [], folder
+    while at not in ("/", ".") and storage.info(at, follow=True) is None:
+        at = at.rpartition("/")[0] or ("/" if at.startswith("/") else ".")
+        fresh.append(at)
+    storage.make_folders(folder)
+    for parent in fresh:
+        storage.sync_folder(parent)
+
+
 class Keeper:
     """Reads and writes one folder.  Only one save runs at a time: the caller sees to that."""
 
@@ -69,7 +80,7 @@ class Keeper:
         """
         storage, work = self._host.storage, self._host.work
         try:
-            await work(storage.make_folders, self._folder)
+            await work(_make, storage, self._folder)
             self._lock = await work(storage.lock, f"{self._folder}/{LOCK_NAME}")
         except StorageError as error:
             # The plain class: somebody holds the lock; a subclass: it could not even be made.
