@@ -48,7 +48,7 @@ ADDRESSES = some.tuples(some.ip_addresses(v=4).map(str) | some.ip_addresses(v=6)
 CONTACTS = some.lists(some.builds(m.Contact, IDS, ADDRESSES, DEPTHS), max_size=m.CONTACTS_MAX)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(SAID, some.integers(0, 1 << 62))
 def test_what_a_peer_says_comes_back_as_it_was_said_and_fits_a_datagram(
     said: m.Said, sequence: int
@@ -61,7 +61,7 @@ def test_what_a_peer_says_comes_back_as_it_was_said_and_fits_a_datagram(
     assert sealed.verified()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(TOKENS, some.integers(1, m.RENEW_S_MAX), some.integers(0, 1 << 30), ADDRESSES, CONTACTS)
 def test_what_a_registry_answers_comes_back_as_it_was_said(
     token: bytes, renew_s: int, members: int, seen: tuple[str, int], contacts: list[m.Contact]
@@ -93,7 +93,7 @@ TABLES = some.dictionaries(KEYS, VALUES, max_size=8)
 METHODS = some.sampled_from([*sorted(codec.SAID), b"p2pcast.other"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(TABLES, METHODS)
 def test_any_table_is_read_or_raises_the_one_error(
     table: dict[bytes, object], method: bytes
@@ -118,7 +118,7 @@ def test_any_table_is_read_or_raises_the_one_error(
         codec.proves_alive(m.Alive(STREAM, PEER.peer, bytes(16)), arguments)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(SAID, some.integers(0, 400), some.integers(0, 3), some.binary(max_size=3))
 def test_a_changed_envelope_is_refused_or_not_verified(
     said: m.Said, at: int, cut: int, new: bytes
@@ -217,12 +217,14 @@ PLACES = some.builds(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(STREAMS, some.lists(PLACES, max_size=REGISTRIES_MAX), some.none() | NAMES)
 def test_a_link_reads_back(stream: bytes, places: list[RegistryPlace], name: str | None) -> None:
     link = StreamLink(stream, tuple(places), name)
     assert parse_link(str(link)) == link
 
 
+@settings(max_examples=100, deadline=None)
 @given(some.text(max_size=80), some.integers(0, 90))
 def test_any_text_is_a_link_or_raises_the_one_error(text: str, at: int) -> None:
     good = f"p2pcast:{'ab' * 32}?r={'cd' * 32}@192.0.2.1:6970"

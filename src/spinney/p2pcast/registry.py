@@ -12,12 +12,14 @@ a random choice costs the same for ten peers and for fifty thousand.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 from spinney.errors import CallError
 from spinney.net.guard import Reach, reach_of
 from spinney.net.host import Address, Rng
+from spinney.p2pcast.registry_codec import contact_row
 from spinney.p2pcast.registry_messages import (
     FULL,
     NO_MEMBER,
@@ -35,10 +37,14 @@ DRAWS_PER_CONTACT = 4
 """Some that are drawn are the asker or of a network that was told already."""
 
 
-@lru_cache(maxsize=4096)
+_reach_of = lru_cache(maxsize=4_096)(reach_of)
+"""It is asked for the same few addresses again and again, and costs as much as a token."""
+
+
+@lru_cache(maxsize=4_096)
 def network_of(host: str) -> bytes:
     """Whose limits an address counts against: IPv4 /24, IPv6 /64; empty for local addresses."""
-    reach = reach_of(host)
+    reach = _reach_of(host)
     if reach is not Reach.PUBLIC:
         return b""
     packed = ipaddress.ip_address(host.partition("%")[0]).packed
@@ -49,6 +55,7 @@ class Member:
     """One peer of one stream."""
 
     __slots__ = (
+        "_row",
         "address",
         "bad_until",
         "depth",
@@ -81,6 +88,19 @@ class Member:
         self.ticket_at = 0
         self.pool: list[Member] | None = None
         self.place = 0
+        self._row = b""
+
+    @property
+    def row(self) -> bytes:
+        """The member as a contact in an answer; made once and told many times."""
+        if not self._row:
+            self._row = contact_row(Contact(self.peer, self.address, self.depth))
+        return self._row
+
+    def says(self, depth: int | None, is_open: bool) -> None:
+        if depth != self.depth:
+            self.depth, self._row = depth, b""
+        self.is_open = is_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +134,7 @@ class Stream:
             return
         if member.bad_until:
             return
-        key = (":" in member.address[0], reach_of(member.address[0]))
+        key = (":" in member.address[0], _reach_of(member.address[0]))
         pool = self.pools.setdefault(key, [])
         member.pool, member.place = pool, len(pool)
         pool.append(member)
@@ -174,7 +194,7 @@ class Registry:
             self._add(stream_id, stream, member)
         stream.members[newcomer.peer] = stream.members.pop(newcomer.peer)
         member.heard_at, member.order = now, newcomer.order
-        member.depth, member.is_open = newcomer.depth, newcomer.is_open
+        member.says(newcomer.depth, newcomer.is_open)
         member.is_suspect = False  # who speaks with a token of its own is not dead
         if member.bad_until <= now:
             member.bad_until = 0.0
@@ -348,7 +368,7 @@ class Registry:
         families: tuple[bool, ...] = (False, True),
         drawn_per_contact: int = 1,
         told_per_network: int | None = None,
-    ) -> list[Contact]:
+    ) -> list[Member]:
         """At most `count` different live peers, at random; never the asker itself.
 
         A loopback address is told on this machine only and a private one to private ones.  The
@@ -357,7 +377,7 @@ class Registry:
         stream = self.streams.get(stream_id)
         if stream is None or count <= 0:
             return []
-        reach = reach_of(asker.address[0])
+        reach = _reach_of(asker.address[0])
         pools = [
             pool
             for (six, far), pool in stream.pools.items()
@@ -382,23 +402,38 @@ class Registry:
         source = stream.source
         if len(chosen) < count and source is not None and source.peer != asker.peer:
             here = source.address[0]
-            if (":" in here) in families and reach_of(here) >= reach:
+            if (":" in here) in families and _reach_of(here) >= reach:
                 chosen.append(source)
-        return [Contact(member.peer, member.address, member.depth) for member in chosen]
+        return chosen
 
 
-def _draw(pools: list[list[Member]], count: int, rng: Rng) -> list[Member]:
-    """At most `count` different members of all pools together, in random order."""
+def _draw(pools: list[list[Member]], count: int, rng: Rng) -> Iterator[Member]:
+    """At most `count` different members of all pools together, in random order, one by one."""
     total = sum(map(len, pools))
-    picks = rng.sample(range(total), min(count, total))
-    if len(pools) == 1:
-        only = pools[0]
-        return [only[at] for at in picks]
-    chosen = []
-    for at in picks:
+    for at in _few(total, rng) if total <= count else _some(total, count, rng):
         for pool in pools:
             if at < len(pool):
-                chosen.append(pool[at])
+                yield pool[at]
                 break
             at -= len(pool)
-    return chosen
+
+
+def _few(total: int, rng: Rng) -> Iterator[int]:
+    """All numbers below `total`, shuffled as far as somebody asks."""
+    numbers = list(range(total))
+    for at in range(total):
+        other = at + int(rng.random() * (total - at))
+        numbers[at], numbers[other] = numbers[other], numbers[at]
+        yield numbers[at]
+
+
+def _some(total: int, count: int, rng: Rng) -> Iterator[int]:
+    """At most `count` different numbers below `total`, which is larger."""
+    seen: set[int] = set()
+    for _ in range(2 * count):
+        at = int(rng.random() * total)
+        if at not in seen:
+            seen.add(at)
+            yield at
+            if len(seen) >= count:
+                return

@@ -11,7 +11,7 @@ row: peer (20 bytes), depth (1, 255 unknown), compact address (6 or 18).  Anythi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from spinney.errors import WireError
@@ -227,23 +227,27 @@ _JOINED_BYTES = 2 + 14 + 8 + 11 + 6 + 27 + 91 + 2 * 12
 """Of a `Joined` without contacts at the most: token, renew, members, seen, ticket, frames."""
 
 
-def encode_joined(said: m.Joined) -> Arguments:
+def encode_joined(said: m.Joined, rows: Iterable[bytes] = ()) -> Arguments:
+    """The values of an answer; `rows`: contacts that are encoded already (`contact_row`)."""
     row: Table = {
         b"o": said.token,
         b"r": said.renew_s,
         b"n": said.members,
-        b"y": pack_compact(said.seen),
+        b"y": m.compact_of(said.seen),
     }
-    for key, six in ((b"c", False), (b"d", True)):
-        rows = [_contact_row(one) for one in said.contacts if (":" in one.address[0]) == six]
-        if rows:
-            row[key] = b"".join(rows)
+    told = [*rows, *map(contact_row, said.contacts)]
+    four = b"".join([one for one in told if len(one) == ROW4_BYTES])
+    if four:
+        row[b"c"] = four
+    if len(four) < len(told) * ROW4_BYTES:
+        row[b"d"] = b"".join([one for one in told if len(one) == ROW6_BYTES])
     if said.ticket is not None:
         row[b"k"] = said.ticket.issued_at.to_bytes(5, "big") + said.ticket.signature
     return row
 
 
-def _contact_row(contact: m.Contact) -> bytes:
+def contact_row(contact: m.Contact) -> bytes:
+    """A contact as it stands in an answer."""
     depth = DEPTH_UNKNOWN if contact.depth is None else contact.depth
     return contact.peer + bytes((depth,)) + pack_compact(contact.address)
 

@@ -149,12 +149,12 @@ class Desk:
         )
         member = registry.join(said.stream, newcomer, now)
         self.witnesses.spoke(said.stream, member.peer)
-        contacts: list[m.Contact] = []
+        told: list[Member] = []
         six = ":" in remote[0]
         if isinstance(said, m.Join):
             self.counts["joins"] += 1
             room = codec.room_for_contacts(query.room_bytes, six=six or said.both_families)
-            contacts = registry.choose(
+            told = registry.choose(
                 said.stream,
                 newcomer,
                 min(said.wanted, settings.contacts_max, room),
@@ -171,9 +171,9 @@ class Desk:
                 renew_s=settings.renew_s,
                 members=len(registry.streams[said.stream].members),
                 seen=remote,
-                contacts=tuple(contacts),
                 ticket=self._ticket(said, member, unix_s),
-            )
+            ),
+            [one.row for one in told],
         )
 
     def _ticket(self, said: m.Join | m.Renew, member: Member, unix_s: float) -> m.Ticket | None:

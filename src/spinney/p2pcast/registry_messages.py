@@ -19,9 +19,11 @@ A peer is named by the first 20 bytes of SHA-256 of its public key.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import ClassVar, TypeAlias
 
+from spinney.net.address import pack_compact
 from spinney.net.host import Address
 from spinney.trust.keys import PEER_ID_BYTES, Keys, verify
 
@@ -46,6 +48,12 @@ TOKEN_OLD, NO_STREAM, FULL, TOO_OFTEN, NO_MEMBER, OVERTAKEN = 301, 302, 303, 304
 """Codes of refusals, beside those of KRPC (201 to 204)."""
 
 _TICKET_CONTEXT = b"spinney p2pcast ticket 1\0"
+
+
+@lru_cache(maxsize=4_096)
+def compact_of(address: Address) -> bytes:
+    """`pack_compact`, which costs more than a token: one call needs it three times."""
+    return pack_compact(address)
 
 
 def stream_of(source_key: bytes) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from spinney.p2pcast.registry_messages import CONTACTS_MAX
 
 DEFAULT_PORT = 6970
+PEERS_PER_NETWORK = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class RegistrySettings:
     token_s: float = 60.0
     ticket_s: float = 600.0
     streams: frozenset[bytes] | None = None
-    peers_per_network: int | None = 8
+    peers_per_network: int | None = PEERS_PER_NETWORK
     streams_per_network: int | None = 8
     told_per_network: int | None = 1
     calls_per_minute: int | None = 120

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from spinney.net.address import pack_compact
 from spinney.net.host import Address
-from spinney.p2pcast.registry_messages import TOKEN_BYTES
+from spinney.p2pcast.registry_messages import TOKEN_BYTES, compact_of
 
 SECRET_BYTES = 32
 
@@ -26,11 +25,11 @@ class Tokens:
 
     def give(self, remote: Address, now: float) -> bytes:
         """The token of this address, good for `token_s` at least."""
-        return self._of(pack_compact(remote), self._epoch(now))
+        return self._of(compact_of(remote), self._epoch(now))
 
     def epoch_of(self, token: bytes, remote: Address, now: float) -> int | None:
         """When it was given, in epochs of `token_s`; None for an old or a foreign one."""
-        packed, epoch = pack_compact(remote), self._epoch(now)
+        packed, epoch = compact_of(remote), self._epoch(now)
         for candidate in (epoch, epoch - 1):
             if token == self._of(packed, candidate):
                 return candidate

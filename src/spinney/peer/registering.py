@@ -10,7 +10,11 @@ from spinney.net.host import Host
 from spinney.p2pcast.registry_link import RegistryPlace
 from spinney.p2pcast.registry_messages import STREAM_BYTES
 from spinney.p2pcast.registry_node import RegistryNode
-from spinney.p2pcast.registry_settings import DEFAULT_PORT, RegistrySettings
+from spinney.p2pcast.registry_settings import (
+    DEFAULT_PORT,
+    PEERS_PER_NETWORK,
+    RegistrySettings,
+)
 from spinney.peer.local import given_or_live
 from spinney.peer.reachable import listening_addresses, told_addresses
 from spinney.trust.keys import SEED_BYTES, Keys
@@ -26,7 +30,7 @@ async def run_registry(
     state: str | None = None,
     seed: bytes | None = None,
     streams: Sequence[str] = (),
-    peers_per_network: int | None = RegistrySettings.peers_per_network,
+    peers_per_network: int | None = PEERS_PER_NETWORK,
     on_ready: OnReady | None = None,
     host: Host | None = None,
 ) -> None:
