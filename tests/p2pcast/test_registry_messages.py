@@ -196,6 +196,7 @@ def test_a_ticket_tells_a_registered_peer() -> None:
     assert not ticket.is_valid(REGISTRY.public, 1_000 + 600 + m.TICKET_SKEW_S + 1, 600)
     assert not ticket.is_valid(REGISTRY.public, 1_000 - m.TICKET_SKEW_S - 1, 600)
     assert not ticket.is_valid(SOURCE.public, 1_500, 600)
+    assert ticket.is_signed(REGISTRY.public), "but it was signed, however wrong this clock is"
     for forged in (
         m.Ticket(STREAM, SOURCE.peer, 1_000, ticket.signature),
         m.Ticket(bytes(32), PEER.peer, 1_000, ticket.signature),

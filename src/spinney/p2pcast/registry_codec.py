@@ -27,7 +27,9 @@ Table: TypeAlias = dict[bytes, Any]
 
 DEPTH_UNKNOWN = 255
 COUNT_MAX = (1 << 40) - 1
-ROW4_BYTES, ROW6_BYTES = PEER_ID_BYTES + 1 + 6, PEER_ID_BYTES + 1 + 18
+COMPACT_AT = PEER_ID_BYTES + 1
+"""Where the address begins in a contact's row."""
+ROW4_BYTES, ROW6_BYTES = COMPACT_AT + 6, COMPACT_AT + 18
 ENVELOPE_BYTES_MAX = 1_150
 """In a KRPC query of 1,200 bytes."""
 
@@ -263,7 +265,7 @@ def _contacts(table: Table, key: bytes, row_bytes: int) -> list[m.Contact]:
     found = []
     for at in range(0, len(joined), row_bytes):
         peer, depth = joined[at : at + PEER_ID_BYTES], joined[at + PEER_ID_BYTES]
-        compact = joined[at + PEER_ID_BYTES + 1 : at + row_bytes]
+        compact = joined[at + COMPACT_AT : at + row_bytes]
         (address,) = unpack_compact(compact, six=row_bytes == ROW6_BYTES)
         found.append(m.Contact(peer, address, None if depth == DEPTH_UNKNOWN else depth))
     return found

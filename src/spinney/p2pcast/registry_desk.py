@@ -1,7 +1,8 @@
 """The registry's desk: one call in, one answer out.  Pure; the node only carries.
 
-What costs most comes last: the count of calls, then the token (two hashes), then the envelope,
-and only then the signature.  Whoever forges addresses never gets further than the token.
+What costs most comes last: the shape, then the token (two hashes), then the count of calls from
+this address, and only then the signature.  Whoever forges addresses never gets further than the
+token, and uses up nobody's calls: a limit that can be used up in another's name is a weapon.
 """
 
 from __future__ import annotations
@@ -83,7 +84,6 @@ class Desk:
     def answer(self, query: Query, now: float, unix_s: float) -> Reply:
         """Raises `CallError` or `WireError`, which the asker is told."""
         remote = query.remote
-        self._may_call(remote[0], now)
         if query.method == m.AskToken.method:
             codec.read_ask_token(query.arguments)
             self.counts["tokens"] += 1
@@ -95,6 +95,7 @@ class Desk:
         if epoch is None:
             self.counts["tokens refused"] += 1
             raise CallError("the token is old or not yours: ask for one", m.TOKEN_OLD)
+        self._may_call(remote[0], now)
         if not sealed.verified():
             self.counts["signatures refused"] += 1
             raise CallError("the signature is false", PROTOCOL)

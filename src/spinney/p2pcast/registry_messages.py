@@ -87,13 +87,15 @@ class Ticket:
     def issue(cls, keys: Keys, stream: bytes, peer: bytes, issued_at: int) -> Ticket:
         return cls(stream, peer, issued_at, keys.sign(_ticket_text(stream, peer, issued_at)))
 
+    def is_signed(self, registry_key: bytes) -> bool:
+        """Whether this registry signed it, however long ago."""
+        text = _ticket_text(self.stream, self.peer, self.issued_at)
+        return verify(registry_key, self.signature, text)
+
     def is_valid(self, registry_key: bytes, now_unix_s: float, life_s: float) -> bool:
         """Signed by this registry, not older than `life_s`, and not from the future."""
         age_s = now_unix_s - self.issued_at
-        if not -TICKET_SKEW_S <= age_s <= life_s + TICKET_SKEW_S:
-            return False
-        text = _ticket_text(self.stream, self.peer, self.issued_at)
-        return verify(registry_key, self.signature, text)
+        return -TICKET_SKEW_S <= age_s <= life_s + TICKET_SKEW_S and self.is_signed(registry_key)
 
 
 def _ticket_text(stream: bytes, peer: bytes, issued_at: int) -> bytes:

@@ -44,7 +44,7 @@ class RegistrySettings:
     network): `peers_per_network` of one stream from one /24 (IPv4) or /64 (IPv6), and
     `streams_per_network` opened from there;
     `told_per_network` contacts from one such network in one answer; `calls_per_minute` from one
-    IPv4 address or /64.
+    IPv4 address or /64 that has shown its token.
 
     `contacts_max`: told in one answer, however many are asked for.  `drawn_per_contact`: so many
     random peers are drawn for each contact that is told, and the shallowest are told, by what

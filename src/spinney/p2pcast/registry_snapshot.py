@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from spinney.errors import WireError
 from spinney.net.address import is_dialable
 from spinney.p2pcast.registry import Member, Registry, Stream
-from spinney.p2pcast.registry_codec import DEPTH_UNKNOWN
+from spinney.p2pcast.registry_codec import COMPACT_AT, DEPTH_UNKNOWN
 from spinney.p2pcast.registry_messages import STREAM_BYTES
 from spinney.wire import bencode
 
@@ -46,8 +46,8 @@ def pack_stream(stream_id: bytes, stream: Stream, now: float) -> bytes:
 
 
 def _pack(member: Member, now: float) -> bytes:
-    host, port = member.address
-    packed = ipaddress.ip_address(host.partition("%")[0]).packed
+    compact = member.row[COMPACT_AT:]
+    packed, port = compact[:-2], int.from_bytes(compact[-2:], "big")
     flags = _OPEN * member.is_open + _SIX * (len(packed) == 16) + _SOURCE * member.is_source
     depth = DEPTH_UNKNOWN if member.depth is None else member.depth
     joined, heard = (
