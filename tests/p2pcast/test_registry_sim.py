@@ -19,6 +19,7 @@ from tests.p2pcast.registry_worlds import (
 
 from spinney.errors import CallError, NoAnswerError, NotWritableError, StorageError
 from spinney.p2pcast.contacts import ContactsSettings
+from spinney.p2pcast.registry import Newcomer
 from spinney.p2pcast.registry_node import METHODS, RegistryNode
 from spinney.p2pcast.registry_settings import RegistrySettings
 from spinney.sim import Link, Uniform, World
@@ -295,6 +296,32 @@ def test_any_peer_stands_in_for_a_registry_that_is_down(seed: int) -> None:
             await asyncio.sleep(3)
             assert peers[3].keys.peer not in known(stand_in)
             await stand_in.close()
+
+        world.run(scenario())
+
+
+def test_a_source_carries_a_registry_on_its_own_port() -> None:
+    """Its stream is open as long as it lives, without a call to itself."""
+    with World(1, link=WILD) as world:
+        home = world.host("source", ["20.200.0.1"])
+
+        async def scenario() -> None:
+            krpc = Krpc(home)
+            krpc.use(await home.open_datagrams(krpc, ("0.0.0.0", PORT)))
+            node = RegistryNode(home, RegistrySettings(), SOURCE)
+            krpc.serve(b"p2pcast", node.answer)
+            await home.start(node.share(krpc))
+            node.carry(STREAM, SOURCE.peer, (home.address, PORT))
+            await asyncio.sleep(400)
+            (peer, late) = await open_peers(world, ["p", "q"], [place(home, SOURCE)])
+            assert [one.peer for one in (await peer.join()).contacts] == [SOURCE.peer]
+            neighbour = Newcomer(b"n" * 20, ("20.7.7.7", 9), (0, 0), depth=3)
+            node.enter(STREAM, neighbour)
+            told = {one.peer: one.depth for one in (await late.join()).contacts}
+            assert told == {SOURCE.peer: None, peer.keys.peer: None, b"n" * 20: 3}
+            await asyncio.sleep(150)
+            assert known(node) == {SOURCE.peer}, "the others did not renew"
+            await node.close()
 
         world.run(scenario())
 

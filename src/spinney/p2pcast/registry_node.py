@@ -9,6 +9,7 @@ A source carries one by default, on its own port:
     node = RegistryNode(host, settings, keys)
     await node.share(krpc)   # and where p2pcast.* is served: if query.method in METHODS:
                              #     return node.answer(query)
+    node.carry(stream, keys.peer, (address, port))
 
 Any peer can stand in for it in the same way, with `keys` None: it signs no tickets.
 """
@@ -17,11 +18,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from functools import partial
 
 from spinney.errors import CallError, NetworkError, NoAnswerError, PortTakenError
 from spinney.net.host import Address, Datagrams, Host
 from spinney.p2pcast import registry_codec as codec
+from spinney.p2pcast.registry import Newcomer
 from spinney.p2pcast.registry_desk import METHODS, Desk, Probe
 from spinney.p2pcast.registry_keeper import Keeper
 from spinney.p2pcast.registry_messages import Alive
@@ -33,6 +36,8 @@ from spinney.wire.krpc_messages import METHOD_UNKNOWN, Arguments, Query
 log = logging.getLogger("spinney.registry")
 
 SWEEP_S = 10.0
+_OWN = (0, 0)
+"""The order of what nobody said: anything that the peer itself says is later."""
 LAST_SAVE_S = 10.0
 """For writing the state at the end; a disk that hangs does not keep the program."""
 
@@ -56,6 +61,8 @@ class RegistryNode:
         self._keeper: Keeper | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        self._carried: dict[bytes, Newcomer] = {}
+        """Our own streams: as many as we are the source of."""
 
     async def start(self) -> None:
         """Reads what it kept, and listens.
@@ -103,6 +110,24 @@ class RegistryNode:
     def answer(self, query: Query) -> Arguments:
         """The answer to one of `METHODS`; raises `CallError` or `WireError`, for the asker."""
         return self._answer(self._shared, query)
+
+    def carry(self, stream: bytes, source: bytes, address: Address) -> None:
+        """Opens a stream for the source that carries this registry, and keeps it open.
+
+        `source`: its peer id; `address`: where peers reach it.  It need not call its own port.
+        """
+        self._carried[stream] = Newcomer(source, address, _OWN, is_source=True)
+        self.enter(stream, self._carried[stream])
+
+    def enter(self, stream: bytes, known: Newcomer) -> None:
+        """Books a peer that the owner of this registry knows itself: a stand-in's neighbours.
+
+        It is told to others until it expires; `known.order` is of no matter.
+        """
+        registry = self.desk.registry
+        member = registry.member(stream, known.peer)
+        order = member.order if member is not None else _OWN
+        registry.join(stream, replace(known, order=order), self._host.time())
 
     # Within
 
@@ -176,6 +201,8 @@ class RegistryNode:
         save_at = self._host.time() + self.settings.state_every_s
         while not self._closing.is_set():
             now = self._host.time()
+            for stream, newcomer in self._carried.items():
+                self.enter(stream, newcomer)
             self.desk.sweep(now)
             if self._keeper is not None and now >= save_at:
                 await self._keeper.save()
