@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.p2pcast.registries import PORT, SOURCE, STREAM, OnHost, keys_of
+from tests.p2pcast.registries import PORT, REGISTRY, SOURCE, STREAM, OnHost, keys_of
 from tests.p2pcast.registry_worlds import (
     SEEDS,
     SETTINGS,
@@ -17,13 +17,15 @@ from tests.p2pcast.registry_worlds import (
     place,
 )
 
+from spinney import lab
 from spinney.errors import CallError, NoAnswerError
 from spinney.net.host import Datagram, DatagramReceiver
 from spinney.p2pcast import registry_codec as codec
 from spinney.p2pcast import registry_messages as m
 from spinney.p2pcast.registry_settings import RegistrySettings
 from spinney.sim import SimHost, World
-from spinney.wire.krpc_messages import Arguments, encode_query
+from spinney.wire.krpc import Krpc
+from spinney.wire.krpc_messages import Arguments, Query, encode_query
 
 # DELETE: the truth, lies, and time
 
@@ -195,3 +197,45 @@ def test_a_forged_registry_is_found_out_by_its_ticket() -> None:
                 await fooled.join()
 
         world.run(scenario())
+
+
+def test_a_registry_cannot_send_us_to_our_own_network() -> None:
+    """A public one names private and loopback addresses: they are not believed."""
+    with World(1) as world:
+        server = world.host("registry", ["20.200.0.1"])
+
+        async def scenario() -> None:
+            liar = Krpc(server)
+            named = ["192.168.1.1", "127.0.0.1", "10.0.0.7", "224.0.0.1", "21.1.1.1"]
+            contacts = tuple(m.Contact(bytes(20), (each, 9)) for each in named)
+
+            def served(query: Query) -> Arguments:
+                if query.method == m.AskToken.method:
+                    return codec.encode_token(m.Token(bytes(8)))
+                said, sealed = codec.read_said(query.method, query.arguments)
+                ticket = m.Ticket.issue(REGISTRY, STREAM, sealed.peer_id, 1)
+                return codec.encode_joined(
+                    m.Joined(said.token, 45, 1, query.remote, contacts, ticket)
+                )
+
+            liar.serve(b"p2pcast", served)
+            liar.use(await server.open_datagrams(liar, ("0.0.0.0", PORT)))
+            (peer,) = await open_peers(world, ["p"], [place(server)])
+            assert [one.address for one in (await peer.join()).contacts] == [("21.1.1.1", 9)]
+
+        world.run(scenario())
+
+
+# The laboratory's table of the same
+
+
+def test_what_a_flood_of_names_gains_is_its_share_of_networks() -> None:
+    given = {"peers": 30, "names": 32, "networks": [1, 10], "per_network": [0, 8]}
+    done = lab.run("p2pcast-registry", 2, given, workers=1)
+    assert done.failures == []
+    for row in done.rows:
+        assert isinstance(row["told_share"], float)
+        assert row["told_share"] <= 1.6 * row["networks"] / (30 + row["networks"])  # type: ignore[operator]
+        if row["networks"] == 1:
+            assert row["names_in"] == (row["per_network"] or 32)
+        assert row["victim_in"] == 1

@@ -299,6 +299,17 @@ def test_a_network_has_so_many_peers_and_one_place_in_an_answer() -> None:
     assert at.refused(lambda: at.join(sybils[10], ("2a00:1:2:3::ff", PORT))) == m.FULL
 
 
+def test_eight_names_in_one_network_are_told_as_often_as_one() -> None:
+    at = AtDesk(RegistrySettings(calls_per_minute=None, told_per_network=1))
+    crowd(at, 24)
+    for n in range(8):
+        at.join(keys_of(f"sybil {n}"), (f"30.1.1.{n + 1}", PORT))
+    told = [one for _ in range(300) for one in at.join(PEERS[0], far(0), wanted=4).contacts]
+    false = sum(one.address[0].startswith("30.1.1.") for one in told)
+    assert len(told) == 1_200
+    assert 25 < false < 85, "one of 24 networks: 50, and not 300"
+
+
 @pytest.mark.parametrize("address", ["192.168.1.{}", "10.0.0.{}", "127.0.0.{}", "fd00::{}"])
 def test_a_school_is_one_network_and_has_no_limits(address: str) -> None:
     at = AtDesk(RegistrySettings(peers_per_network=2, told_per_network=1, calls_per_minute=3))

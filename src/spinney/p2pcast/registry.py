@@ -371,8 +371,10 @@ class Registry:
     ) -> list[Member]:
         """At most `count` different live peers, at random; never the asker itself.
 
-        A loopback address is told on this machine only and a private one to private ones.  The
-        source comes last, and only when there are fewer others than were asked for.
+        With `told_per_network`, networks are chosen at random and not names: eight names in one
+        are told as often as one.  A loopback address is told on this machine only and a private
+        one to private ones.  The source comes last, and only when there are fewer others than
+        were asked for.
         """
         stream = self.streams.get(stream_id)
         if stream is None or count <= 0:
@@ -384,18 +386,34 @@ class Registry:
             if pool and six in families and far >= reach
         ]
         drawn = _draw(pools, count * max(drawn_per_contact, DRAWS_PER_CONTACT), rng)
+        enough = count * drawn_per_contact
         chosen: list[Member] = []
+        crowded: list[Member] = []
         told: dict[bytes, int] = {}
+
+        def is_one_more(member: Member) -> bool:
+            """Takes the member if its network has not been told so often already."""
+            if told_per_network is not None and member.network:
+                told[member.network] = told.get(member.network, 0) + 1
+                if told[member.network] > told_per_network:
+                    return False
+            chosen.append(member)
+            return len(chosen) >= enough
+
         for member in drawn:
             if member.peer == asker.peer:
                 continue
-            if member.network and told_per_network is not None:
-                told[member.network] = told.get(member.network, 0) + 1
-                if told[member.network] > told_per_network:
+            if told_per_network is not None and member.network:
+                names = stream.networks.get(member.network, 1)
+                if names > 1 and rng.random() * names >= 1.0:
+                    crowded.append(member)  # each network is as likely as any other
                     continue
-            chosen.append(member)
-            if len(chosen) >= count * drawn_per_contact:
+            if is_one_more(member):
                 break
+        else:
+            for member in crowded:
+                if is_one_more(member):
+                    break
         if drawn_per_contact > 1:
             chosen.sort(key=lambda member: 255 if member.depth is None else member.depth)
         del chosen[count:]
