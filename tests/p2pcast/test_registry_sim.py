@@ -295,6 +295,15 @@ def test_any_peer_stands_in_for_a_registry_that_is_down(seed: int) -> None:
                 await peers[stripe].contacts.delete(STREAM, peers[3].keys.peer, stripe)
             await asyncio.sleep(3)
             assert peers[3].keys.peer not in known(stand_in)
+            living = {peer.keys.peer for peer in peers} - {peers[3].keys.peer}
+            for peer in peers[:3] + peers[4:]:
+                peer.host.start(peer.contacts.stay(STREAM))  # type: ignore[attr-defined]
+            await asyncio.sleep(100)
+            assert known(stand_in) >= living
+            server.restart()
+            node = await open_registry(server)
+            await asyncio.sleep(120)
+            assert known(node) == living | {SOURCE.peer}, "all are back where newcomers ask"
             await stand_in.close()
 
         world.run(scenario())

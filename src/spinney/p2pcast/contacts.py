@@ -37,6 +37,10 @@ log = logging.getLogger("spinney.contacts")
 
 ADDRESSES_PER_REGISTRY = 4
 """Of a name that resolves to more, the first are tried."""
+SILENT_S = 60.0
+"""A registry that did not answer is asked last for so long."""
+TOKENS_KEPT = 64
+"""Four addresses of sixteen registries."""
 TOKENS_PER_CALL = 2
 """A token may be old once; a registry that refuses the fresh one as well is broken."""
 
@@ -87,7 +91,7 @@ class ContactsSettings:
 
 
 class RegistryContacts:
-    """The client of one or more registries, asked in order; the one that answered last, first.
+    """The client of one or more registries, asked in the order of the link.
 
     `family`: of the socket under `krpc`.  `keys` must be this stream's own: each call takes a
     new number, and one key that signs two things with one number is taken for a cheat's.
@@ -111,6 +115,7 @@ class RegistryContacts:
         self._keys = keys
         self._places = list(registries)
         self._family = family
+        self._silent_until: dict[RegistryPlace, float] = {}
         self._tokens: dict[Address, bytes] = {}
         self._sequence = int(self._host.wall_time() * 1_000)
         self._turn = asyncio.Lock()
@@ -139,7 +144,7 @@ class RegistryContacts:
                 self.ticket = joined.ticket
             elif place.key is not None and self.ticket is None:
                 raise WireError("it gives no ticket")
-            self._tokens[remote] = joined.token
+            self._keep(remote, joined.token)
             return replace(joined, contacts=self._dialable(joined.contacts, remote))
 
         return await self._call(said, read)
@@ -175,7 +180,7 @@ class RegistryContacts:
     async def _verdict(self, stream: bytes, said: Callable[[bytes], m.Said]) -> int:
         def read(values: Arguments, place: RegistryPlace, remote: Address) -> int:
             verdict = codec.decode_verdict(values)
-            self._tokens[remote] = verdict.token
+            self._keep(remote, verdict.token)
             return verdict.state
 
         try:
@@ -216,24 +221,27 @@ class RegistryContacts:
                 if turn:
                     await asyncio.sleep(pause_s * self._host.rng.uniform(0.5, 1.0))
                     pause_s = min(2 * pause_s, settings.pause_max_s)
-                for place in list(self._places):
-                    for remote in await self._resolved(place):
-                        try:
-                            result = await self._ask(place, remote, said, read)
-                        except NoAnswerError:
-                            continue
-                        except CallError as error:
-                            refusal = refusal or error
-                            break
-                        except WireError as error:
+                for place in self._in_order():
+                    try:
+                        result = await self._at(place, said, read)
+                    except CallError as error:
+                        refusal = refusal or error
+                    except (NoAnswerError, WireError) as error:
+                        self._silent_until[place] = self._host.time() + SILENT_S
+                        if isinstance(error, WireError):
                             rubbish = rubbish or error
-                            break
-                        self._places.remove(place)
-                        self._places.insert(0, place)
+                    else:
+                        self._silent_until.pop(place, None)
                         return result
                 if refusal is not None:
                     raise refusal
         raise NoAnswerError(self._nobody(rubbish))
+
+    def _in_order(self) -> list[RegistryPlace]:
+        """As in the link, but those that were silent a while ago last: one that is back is found
+        again, so that peers do not stay with a stand-in while newcomers ask the registry."""
+        now = self._host.time()
+        return sorted(self._places, key=lambda place: self._silent_until.get(place, 0.0) > now)
 
     def _nobody(self, rubbish: WireError | None) -> str:
         tried = ", ".join(format_address(place.address) for place in self._places)
@@ -246,6 +254,15 @@ class RegistryContacts:
             f"no registry of this stream answers (tried {tried}): is its source on the air, and "
             "may this machine send UDP?  Else ask for a fresh link"
         )
+
+    async def _at(self, place: RegistryPlace, said: Callable[[bytes], m.Said], read: Read[T]) -> T:
+        """One registry, at the first of its addresses that answers."""
+        for remote in await self._resolved(place):
+            try:
+                return await self._ask(place, remote, said, read)
+            except NoAnswerError:
+                continue
+        raise NoAnswerError(f"no answer from the registry {format_address(place.address)}")
 
     async def _resolved(self, place: RegistryPlace) -> list[Address]:
         host, port = place.address
@@ -268,7 +285,8 @@ class RegistryContacts:
         for _ in range(TOKENS_PER_CALL):
             token = self._tokens.get(remote)
             if token is None:
-                token = self._tokens[remote] = await self._token(remote, said)
+                token = await self._token(remote, said)
+                self._keep(remote, token)
             message = said(token)
             self._sequence += 1
             arguments = codec.sign(self._keys, self._sequence, message)
@@ -279,6 +297,12 @@ class RegistryContacts:
                     raise
                 self._tokens.pop(remote, None)
         raise NoAnswerError("the registry refuses the tokens that it gives")
+
+    def _keep(self, remote: Address, token: bytes) -> None:
+        self._tokens.pop(remote, None)
+        self._tokens[remote] = token
+        if len(self._tokens) > TOKENS_KEPT:
+            del self._tokens[next(iter(self._tokens))]
 
     async def _token(self, remote: Address, said: Callable[[bytes], m.Said]) -> bytes:
         ask = m.AskToken(said(bytes(m.TOKEN_BYTES)).stream)
