@@ -71,6 +71,22 @@ def test_a_room_gets_it_once_by_multicast_and_nothing_twice() -> None:
     run(5, scenario)
 
 
+def test_who_only_swarms_gets_nothing_before_the_start() -> None:
+    """`wait_for`: until then nothing is sent, by the swarm neither."""
+
+    async def scenario(hosts: list[SimHost]) -> None:
+        write(hosts[0], "image.iso", DATA)
+        async with Peer(hosts[0]) as sharer, Peer(hosts[1]) as outside, Peer(hosts[2]) as member:
+            sharing = await sharer.share("image.iso", wait_for=1, rate_bytes_per_s=RATE)
+            getting = await outside.get(sharing.link, "out", multicast=False)
+            await asyncio.sleep(10.0)
+            assert getting.status().have_bytes == 0
+            await member.get(sharing.link, "out")
+            await getting.wait()
+
+    run(3, scenario)
+
+
 def test_one_receiver_uses_both_ways_at_once() -> None:
     async def scenario(hosts: list[SimHost]) -> None:
         write(hosts[0], "image.iso", DATA)

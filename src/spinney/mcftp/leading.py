@@ -57,8 +57,9 @@ class Leading:
         self.leader.spare += node.spare
         node.spare.clear()
         self.leader.members.finished = node.finished
-        if same and last is not None:
+        if last is not None:  # of another reign too: who has got everything keeps it
             self.leader.members.finished_before = last.complete
+        if same:
             self.leader.inherit(streams, node.previous_leader, now)
         self._begun_at = now - (last.age_ms / 1000 if same and last is not None else 0.0)
         self._spoke_at = float("-inf")
