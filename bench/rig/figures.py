@@ -27,6 +27,7 @@ SCRIPTS = (
     "datagrams",
     "codes",
     "tracker",
+    "registry",
     "multicast",
     "lab",
 )

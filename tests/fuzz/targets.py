@@ -163,6 +163,7 @@ MODULES = (
     "tests.fuzz.targets_http",
     "tests.fuzz.targets_bittorrent",
     "tests.fuzz.targets_hashes",
+    "tests.fuzz.targets_registry",
     "tests.fuzz.canary",
 )
 """Files with further targets, each with a `TARGETS` of its own."""

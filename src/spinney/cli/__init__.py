@@ -16,7 +16,7 @@ import click
 
 from spinney import __version__
 
-VERBS = ("share", "get", "show", "verify", "tracker", "doctor", "lab", "completion")
+VERBS = ("share", "get", "show", "verify", "tracker", "registry", "doctor", "lab", "completion")
 """In the order in which `spinney --help` lists them; each is `spinney.cli.VERB:command`."""
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -1,4 +1,5 @@
-"""The publisher's key: 64 hexadecimal digits in a file that only its owner may read."""
+"""Secret keys, a publisher's or a registry's: 64 hexadecimal digits in a file that only its
+owner may read."""
 
 from __future__ import annotations
 
@@ -28,27 +29,44 @@ def publisher_seed(path: str | None) -> tuple[bytes, bytes]:
     """
     from spinney.content.paper import public_key
 
-    chosen = Path(path) if path is not None else default_path()
+    seed = kept_seed(default_path()) if path is None else _read(Path(path), "--key")
+    return seed, public_key(seed)
+
+
+def kept_seed(path: Path, option: str = "--key") -> bytes:
+    """The secret seed in this file, made when first used.  `option` chooses another place.
+
+    Raises as `publisher_seed` does.
+    """
     try:
-        if path is None and not chosen.exists():
-            _make(chosen)
-        with chosen.open("rb") as file:
+        if not path.exists():
+            _make(path)
+    except PermissionError as error:
+        raise NotWritableError(f"{path}: {error.strerror}: choose another {option}") from None
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}: choose another {option}") from None
+    return _read(path, option)
+
+
+def _read(path: Path, option: str) -> bytes:
+    try:
+        with path.open("rb") as file:
             if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
-                raise UsageError(f"others may read {chosen}: chmod 600 {chosen}")
+                raise UsageError(f"others may read {path}: chmod 600 {path}")
             text = file.read(MOST_BYTES)
     except FileNotFoundError:
-        raise NotFoundError(f"there is no key {chosen}: without --key one is made") from None
+        raise NotFoundError(f"there is no key {path}: without {option} one is made") from None
     except PermissionError as error:
-        raise NotWritableError(f"{chosen}: {error.strerror}: name a key with --key") from None
+        raise NotWritableError(f"{path}: {error.strerror}: name a key with {option}") from None
     except OSError as error:
-        raise StorageError(f"{chosen}: {error.strerror}") from None
+        raise StorageError(f"{path}: {error.strerror}") from None
     try:
         seed = bytes.fromhex(text.decode("ascii").strip())
     except ValueError:
         seed = b""
     if len(seed) != 32:
-        raise UsageError(f"{chosen} is no key: 64 hexadecimal digits")
-    return seed, public_key(seed)
+        raise UsageError(f"{path} is no key: 64 hexadecimal digits")
+    return seed
 
 
 def _make(path: Path) -> None:

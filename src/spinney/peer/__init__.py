@@ -5,6 +5,7 @@
     Sharing, Getting            what they give: events, wait, close   sharing.py, getting.py
     look, verify                what a link says; are these files it  looking.py, verifying.py
     run_tracker                 a tracker of one's own                tracking.py
+    run_registry                a registry for streams of others      registering.py
     examine                     what this machine and network can do  doctor.py
 
 Everything runs on the `Host` that it is handed; `Peer.live` makes the real one.
@@ -16,8 +17,20 @@ from spinney.peer.doctor import examine
 from spinney.peer.getting import Getting
 from spinney.peer.looking import look
 from spinney.peer.peer import Peer, get, share
+from spinney.peer.registering import run_registry
 from spinney.peer.sharing import Sharing
 from spinney.peer.tracking import run_tracker
 from spinney.peer.verifying import verify
 
-__all__ = ["Getting", "Peer", "Sharing", "examine", "get", "look", "run_tracker", "share", "verify"]
+__all__ = [
+    "Getting",
+    "Peer",
+    "Sharing",
+    "examine",
+    "get",
+    "look",
+    "run_registry",
+    "run_tracker",
+    "share",
+    "verify",
+]

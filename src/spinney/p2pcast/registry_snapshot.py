@@ -1,0 +1,112 @@
+"""A registry's state as one file, so that a restart forgets nobody.  Pure.
+
+    spinney-registry-1 LF  SHA-256 of what follows, in hex LF
+    bencoded list of [stream, network that opened it, rows of members, rows of bad peers]
+
+A member is 50 bytes: flags (1 open, 2 IPv6, 4 source), depth (255 unknown), peer id (20), address
+(16), port (2), seconds since it joined (4), seconds since it was heard (4), 2 of zero.  A bad peer
+is 24: peer id (20), seconds until it is forgiven (4).  Tokens and accusations are not kept: both
+are younger than any restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import struct
+from collections.abc import Iterable
+
+from spinney.errors import WireError
+from spinney.net.address import is_dialable
+from spinney.p2pcast.registry import Member, Registry, Stream
+from spinney.p2pcast.registry_codec import COMPACT_AT, DEPTH_UNKNOWN
+from spinney.p2pcast.registry_messages import STREAM_BYTES
+from spinney.wire import bencode
+
+SNAPSHOT_BYTES_MAX = 32 << 20
+"""200,000 peers are 10 MB; a file that is larger is none of ours."""
+
+_MAGIC = b"spinney-registry-1\n"
+_ROW = struct.Struct(">BB20s16sHIIxx")
+_BAD = struct.Struct(">20sI")
+_OPEN, _SIX, _SOURCE = 1, 2, 4
+_LIMITS = bencode.Limits(depth=3, tokens=100_000, length_bytes=SNAPSHOT_BYTES_MAX)
+_AGE_MAX = 0xFFFFFFFF
+NETWORK_BYTES_MAX = 8
+
+
+def pack_stream(stream_id: bytes, stream: Stream, now: float) -> bytes:
+    """One stream as bencode."""
+    rows = b"".join(_pack(member, now) for member in stream.members.values())
+    bad = b"".join(
+        _BAD.pack(peer, min(max(0, int(until - now)), _AGE_MAX))
+        for peer, until in stream.bad.items()
+    )
+    return bencode.encode([stream_id, stream.opened_from, rows, bad])
+
+
+def _pack(member: Member, now: float) -> bytes:
+    compact = member.row[COMPACT_AT:]
+    packed, port = compact[:-2], int.from_bytes(compact[-2:], "big")
+    flags = _OPEN * member.is_open + _SIX * (len(packed) == 16) + _SOURCE * member.is_source
+    depth = DEPTH_UNKNOWN if member.depth is None else member.depth
+    joined, heard = (
+        min(max(0, int(now - at)), _AGE_MAX) for at in (member.joined_at, member.heard_at)
+    )
+    return _ROW.pack(flags, depth, member.peer, packed, port, joined, heard)
+
+
+def seal(packed: Iterable[bytes]) -> list[bytes]:
+    """The file's parts, in order, from what `pack_stream` made."""
+    parts = list(packed)
+    digest = hashlib.sha256(b"l")
+    for part in parts:
+        digest.update(part)
+    digest.update(b"e")
+    return [_MAGIC + digest.hexdigest().encode() + b"\nl", *parts, b"e"]
+
+
+def is_one(data: bytes) -> bool:
+    """Whether this was once a registry's state, or the beginning of one."""
+    return data.startswith(_MAGIC[: len(data)])
+
+
+def restore(data: bytes, registry: Registry, now: float) -> None:
+    """Fills an empty registry; `WireError` for a file that is not exactly what was written.
+
+    Ages go on from where they were: the time that the registry was away does not count, since
+    nobody could renew.
+    """
+    head = len(_MAGIC) + 65
+    if len(data) > SNAPSHOT_BYTES_MAX or not data.startswith(_MAGIC) or len(data) < head:
+        raise WireError("not a registry's state")
+    if hashlib.sha256(data[head:]).hexdigest().encode() + b"\n" != data[len(_MAGIC) : head]:
+        raise WireError("the registry's state does not match its checksum")
+    for entry in bencode.decode(data[head:], limits=_LIMITS):
+        match entry:
+            case [bytes(stream_id), bytes(network), bytes(rows), bytes(bad)] if (
+                len(stream_id) == STREAM_BYTES
+                and len(network) <= NETWORK_BYTES_MAX
+                and len(rows) % _ROW.size == 0
+                and len(bad) % _BAD.size == 0
+            ):
+                until = {peer: now + left for peer, left in _BAD.iter_unpack(bad)}
+                members = [_unpack(row, now) for row in _ROW.iter_unpack(rows)]
+                registry.restore(stream_id, network, members, until)
+            case _:
+                raise WireError("a stream in the registry's state is malformed")
+
+
+def _unpack(row: tuple[int, int, bytes, bytes, int, int, int], now: float) -> Member:
+    flags, depth, peer, packed, port, joined, heard = row
+    if flags > 7:
+        raise WireError("a peer in the registry's state has impossible flags")
+    host = str(ipaddress.ip_address(packed if flags & _SIX else packed[:4]))
+    if not is_dialable((host, port)):
+        raise WireError("a peer in the registry's state has an impossible address")
+    member = Member(peer, (host, port), now)
+    member.joined_at, member.heard_at = now - joined, now - heard
+    member.depth = None if depth == DEPTH_UNKNOWN else depth
+    member.is_open = bool(flags & _OPEN)
+    member.is_source = bool(flags & _SOURCE)
+    return member
