@@ -60,14 +60,18 @@ def enter(
         draft.drop(stripe, child)
         draft.adopt(stripe, newcomer, child)
     for member in members:
-        if member.free <= 0:
+        may_adopt = not member.is_leaf(member.stripe) or (
+            yield from may_be_inner(draft, member, member.stripe)
+        )
+        if member.lendable <= 0 or not may_adopt:
             plain.remove(member.stripe)
             continue
         draft.adopt(member.stripe, member, newcomer)
     for tree in range(draft.stripes):
         if tree == stripe or tree in plain:
             continue
-        if not (yield from _place_elsewhere(draft, newcomer, tree, prospects, taken, rng)):
+        lent = tree not in (member.stripe for member in members)
+        if not (yield from _place_elsewhere(draft, newcomer, tree, prospects, taken, lent, rng)):
             return False
     draft.set_cohort([*members, newcomer])
     return True
@@ -84,7 +88,7 @@ def _place_in_own(
 ) -> Planning[Sketch | None]:
     """Splices it above a leaf of its own tree: a contact's, one found, or a member, which is a
     leaf there once it has handed its child over."""
-    starts = prospects.asked[:1] if not members else []
+    starts = prospects.asked if not members else []
     leaf = yield from find_leaf(
         draft, prospects.leaves[stripe], stripe, taken.__contains__, starts, rng
     )
@@ -112,6 +116,7 @@ def _place_elsewhere(
     tree: int,
     prospects: Prospects,
     taken: set[Name],
+    may_lend: bool,
     rng: Rng,
 ) -> Planning[bool]:
     """A free slot if one is known, else above a leaf, which becomes its child there."""
@@ -119,8 +124,10 @@ def _place_elsewhere(
     if owner is not None and owner is not newcomer:
         draft.adopt(tree, owner, newcomer)
         return True
+    if not may_lend:
+        return False
     leaf = yield from find_leaf(
-        draft, prospects.leaves[tree], tree, taken.__contains__, prospects.asked[:2], rng
+        draft, prospects.leaves[tree], tree, taken.__contains__, prospects.asked, rng
     )
     if leaf is None:
         return False
@@ -171,7 +178,33 @@ def extract(draft: Draft, peer: Sketch, prospects: Prospects, rng: Rng) -> Plann
         if not (yield from _into_slot(draft, orphan, own, prospects)):
             placed = yield from _to_mate(draft, orphan, own, mates, vacant, rng)
         if placed is None:
+            placed = yield from _host_with_room(draft, orphan, own, hosts, rng)
+        if placed is None:
             placed = yield from _host_by_shifting(draft, orphan, own, vacant, hosts, rng)
+        if placed is None:
+            return False
+        orphans.remove(placed)
+    if hosts:
+        draft.set_cohort(hosts)
+    return True
+
+
+def shed_all(draft: Draft, peer: Sketch, prospects: Prospects, rng: Rng) -> Planning[bool]:
+    """The children of a settled peer, all of them leaves, find free slots, or lodgings with peers
+    that have few children.  False if not; the draft is spoilt then."""
+    own = peer.stripe
+    hosts: list[Sketch] = []
+    orphans = []
+    for name in list(peer.children[own]):
+        orphans.append((yield from draft.must(name)))
+    if not all(orphan.is_leaf(own) for orphan in orphans):
+        return False
+    for orphan in orphans:
+        draft.drop(own, orphan)
+    while orphans:
+        placed: Sketch | None = orphans[0]
+        if not (yield from _into_slot(draft, orphans[0], own, prospects)):
+            placed = yield from _host_with_room(draft, orphans[0], own, hosts, rng)
         if placed is None:
             return False
         orphans.remove(placed)
@@ -213,7 +246,7 @@ def _to_mate(
     for mate in ordered:
         if mate.children[own] or mate.stripe not in vacant:
             continue
-        if mate.free <= 0 and not (
+        if mate.lendable <= 0 and not (
             yield from _shed(draft, mate, vacant[mate.stripe], orphan, own, rng)
         ):
             continue
@@ -334,6 +367,37 @@ def _stand_below_settled(
     return True
 
 
+def _host_with_room(
+    draft: Draft, orphan: Sketch, own: int, hosts: list[Sketch], rng: Rng
+) -> Planning[Sketch | None]:
+    """Where spare slots leave some peers with few children: one of those lends a slot."""
+    owned = {own, *(host.stripe for host in hosts)}
+    for host in list(draft.known.values()):
+        if host.name < 0 or host.name in draft.barred or not host.alive or host in hosts:
+            continue
+        if host.lendable <= 0 or not host.is_leaf(own):
+            continue
+        if host.cohort:
+            if own in (stripe for stripe, _ in host.cohort):
+                continue
+        elif host.stripe in owned or not (yield from _has_leaves(draft, host)):
+            continue
+        placed = yield from lodge(draft, host, orphan, own, rng)
+        if placed is not None and not host.cohort:
+            hosts.append(host)
+        return placed
+    return None
+
+
+def _has_leaves(draft: Draft, peer: Sketch) -> Planning[bool]:
+    for name in peer.children[peer.stripe]:
+        child = yield from draft.look(name)
+        if child is None or not child.is_leaf(peer.stripe):
+            return False
+        draft.rely(child)
+    return True
+
+
 def _host_by_shifting(
     draft: Draft,
     orphan: Sketch,
@@ -347,9 +411,14 @@ def _host_by_shifting(
 
     So the f - 1 slots and f - 1 leaves that a complete peer leaves behind are a new cohort.
     """
+    owned = {own, *(host.stripe for host in hosts)}
     for stripe, parent in list(vacant.items()):
+        if stripe in owned:
+            continue
         host = yield from _lowest(draft, parent, stripe, rng)
-        if host is None or host.children[own] or host.stripe == own or host.cohort:
+        if host is None or host.children[own] or host.cohort:
+            continue
+        if host.lendable < (0 if host is not parent else 1):
             continue
         if host is not parent:
             row = [draft.known[name] for name in host.children[stripe]]
@@ -358,8 +427,6 @@ def _host_by_shifting(
             draft.drop(stripe, child)
             draft.adopt(stripe, parent, child)
         vacant.pop(stripe)
-        if host.free <= 0:
-            return None
         hosts.append(host)
         return (yield from lodge(draft, host, orphan, own, rng))
     return None

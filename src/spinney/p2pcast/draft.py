@@ -89,6 +89,11 @@ class Sketch:
         """Children that it can still take, in whatever tree the rules allow."""
         return len(self.parents) + self.before.spare - self.load if self.name >= 0 else 0
 
+    @property
+    def lendable(self) -> int:
+        """Slots that it could lend to leaves of other trees: spare ones are for its own."""
+        return len(self.parents) - self.load if self.name >= 0 else 0
+
     def has_child(self, name: Name) -> bool:
         return any(name in row for row in self.children)
 

@@ -33,8 +33,8 @@ from spinney.p2pcast.special import Special
 
 CONTACTS = 4
 """Random peers that the registry names to a newcomer."""
-TRIES = 4
-"""Times that a plan is made anew, with other contacts, before the source lays out few peers."""
+TRIES = 6
+"""Times that a plan is made anew, with twice as many contacts, before the source lays out few peers."""
 LAID_OUT_AT_MOST = 4
 """Times f: up to so many peers the source may lay out the forest anew."""
 
@@ -235,7 +235,7 @@ class Forest:
     ) -> Cost | None:
         calls = 0
         for attempt in range(TRIES):
-            plan, asked = self.solve(planner(self.some(contacts * (1 + attempt))))
+            plan, asked = self.solve(planner(self.some(contacts << attempt)))
             calls += asked + 1
             if plan is None:
                 self.totals.retries += 1

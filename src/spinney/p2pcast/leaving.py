@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spinney.net.host import Rng
-from spinney.p2pcast.cohorts import extract
+from spinney.p2pcast.cohorts import extract, shed_all
 from spinney.p2pcast.draft import Blind, Draft, Plan, Planning, Sketch
 from spinney.p2pcast.joining import _again
 from spinney.p2pcast.place import Name
@@ -30,6 +30,8 @@ from spinney.p2pcast.scouting import Prospects, scout
 
 SEARCH_LOOKS = 48
 """Peers of its subtree that are asked for a substitute: three children rows at the highest arity."""
+FEW = 6
+"""Peers with few children that are tried when there is hardly anybody without."""
 ENOUGH = 3
 """Candidates after which the search for a substitute ends."""
 
@@ -55,12 +57,13 @@ def plan_leave(
         found = yield from _substitutes(seen, peer, contacts, rng)
         if prefer_old:
             found.sort(key=lambda each: each.before.since)
+        found.sort(key=lambda each: each.load if not each.cohort else 0)
         for each in found:
             fresh = _again(seen)
             if each.cohort:
                 plan = yield from _substitute(fresh, name, each.name, rng, contacts)
             else:
-                plan = yield from _promote(fresh, name, each.name)
+                plan = yield from _promote(fresh, name, each.name, rng, contacts)
             if plan is not None:
                 return plan
         return (yield from _last_level(_again(seen), name, rng, contacts))
@@ -99,7 +102,8 @@ def _has_spare(draft: Draft) -> bool:
 def _substitutes(
     draft: Draft, peer: Sketch, contacts: Sequence[Name], rng: Rng
 ) -> Planning[list[Sketch]]:
-    """Childless or incomplete peers: in its own subtree, breadth first, then among the contacts.
+    """Childless or incomplete peers: in its own subtree, breadth first, then among the contacts;
+    behind them the peers met that have fewest children.
 
     Each peer that is asked names the incomplete ones among its parents, too.
     """
@@ -128,7 +132,10 @@ def _substitutes(
                 sketch = yield from draft.look(parent)
                 if sketch is not None and _can_substitute(sketch):
                     found[parent] = sketch
-    return list(found.values())
+    few = [each for each in draft.known.values() if each.before.room > 0 and each.load and each.alive]
+    few = [each for each in few if each.name not in draft.barred]
+    few.sort(key=lambda each: each.load)
+    return [*found.values(), *few[:FEW]]
 
 
 def _can_substitute(peer: Sketch) -> bool:
@@ -145,18 +152,28 @@ def _take_all(draft: Draft, old: Sketch, new: Sketch, stripe: int) -> Planning[N
         draft.adopt(stripe, new, child)
 
 
-def _promote(draft: Draft, name: Name, substitute: Name) -> Planning[Plan | None]:
+def _promote(
+    draft: Draft, name: Name, substitute: Name, rng: Rng, contacts: Sequence[Name]
+) -> Planning[Plan | None]:
+    """The few children that it has find other parents, such as the one that lost a leaf by this
+    leave; then it is a leaf everywhere and changes over to the fallen peer's tree."""
     peer = yield from draft.must(name)
     new = yield from draft.must(substitute)
-    own = peer.stripe
+    own, left = peer.stripe, new.stripe
+    draft.barred[substitute] = None
     yield from draft.must(new.parents[own])
+    for stripe in range(draft.stripes):
+        yield from draft.must(peer.parents[stripe])
+        if stripe != own:
+            draft.drop(stripe, peer)
+    if new.load:
+        prospects = yield from _slots_near(draft, peer, [*contacts, *peer.parents])
+        prospects.slots[left].insert(0, (0, peer.before.parents[left]))
+        if not (yield from shed_all(draft, new, prospects, rng)):
+            return None
     draft.drop(own, new)
     new.stripe = own
     yield from _take_all(draft, peer, new, own)
-    for stripe in range(draft.stripes):
-        if stripe != own:
-            yield from draft.must(peer.parents[stripe])
-            draft.drop(stripe, peer)
     return (yield from draft.finish("leave: promotion", name))
 
 

@@ -155,4 +155,6 @@ def walk_to_leaf(
             children = list(sketch.children[stripe])
             rng.shuffle(children)
             frontier = [*children, *frontier] if name != SPECIAL else frontier
+        else:
+            frontier.insert(0, sketch.parents[stripe])
     return None
