@@ -35,7 +35,7 @@ CONTACTS = 4
 """Random peers that the registry names to a newcomer."""
 TRIES = 6
 """Times that a plan is made anew, with twice as many contacts, before the source lays out few peers."""
-LAID_OUT_AT_MOST = 4
+LAID_OUT_AT_MOST = 6
 """Times f: up to so many peers the source may lay out the forest anew."""
 
 

@@ -25,7 +25,7 @@ from spinney.p2pcast.draft import Blind, Draft, Plan, Planning, Sketch
 from spinney.p2pcast.place import Name
 from spinney.p2pcast.scouting import Prospects, find_leaf, scout, take_slot, walk_to_leaf
 
-COHORTS_TRIED = 3
+COHORTS_TRIED = 8
 """Cohorts that a newcomer tries to enter before it founds one."""
 
 

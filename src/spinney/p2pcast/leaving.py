@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spinney.net.host import Rng
-from spinney.p2pcast.cohorts import extract, shed_all
+from spinney.p2pcast.cohorts import extract, members_of, shed_all
 from spinney.p2pcast.draft import Blind, Draft, Plan, Planning, Sketch
 from spinney.p2pcast.joining import _again
 from spinney.p2pcast.place import Name
@@ -53,19 +53,23 @@ def plan_leave(
         if not any(peer.children):
             return (yield from _childless(_again(seen), name))
         if peer.cohort:
-            return (yield from _taken_out(_again(seen), name, rng, contacts, "leave: incomplete"))
+            plan = yield from _taken_out(_again(seen), name, rng, contacts)
+            if plan is not None:
+                return plan
         found = yield from _substitutes(seen, peer, contacts, rng)
         if prefer_old:
             found.sort(key=lambda each: each.before.since)
         found.sort(key=lambda each: each.load if not each.cohort else 0)
         for each in found:
             fresh = _again(seen)
-            if each.cohort:
+            if each.cohort or peer.cohort:
                 plan = yield from _substitute(fresh, name, each.name, rng, contacts)
             else:
                 plan = yield from _promote(fresh, name, each.name, rng, contacts)
             if plan is not None:
                 return plan
+        if peer.cohort:
+            return None
         return (yield from _last_level(_again(seen), name, rng, contacts))
     except Blind:
         return None
@@ -80,13 +84,13 @@ def _childless(draft: Draft, name: Name) -> Planning[Plan]:
 
 
 def _taken_out(
-    draft: Draft, name: Name, rng: Rng, contacts: Sequence[Name], kind: str
+    draft: Draft, name: Name, rng: Rng, contacts: Sequence[Name]
 ) -> Planning[Plan | None]:
     peer = yield from draft.must(name)
     prospects = yield from _slots_near(draft, peer, contacts)
     if not (yield from extract(draft, peer, prospects, rng)):
         return None
-    return (yield from draft.finish(kind, name))
+    return (yield from draft.finish("leave: incomplete", name))
 
 
 def _slots_near(draft: Draft, peer: Sketch, contacts: Sequence[Name]) -> Planning[Prospects]:
@@ -191,6 +195,10 @@ def _substitute(
 
 def _into_all_places(draft: Draft, peer: Sketch, new: Sketch) -> Planning[None]:
     new.stripe = peer.stripe
+    if peer.cohort:
+        mates = [each for each in (yield from members_of(draft, peer)) if each is not peer]
+        peer.cohort = ()
+        draft.set_cohort([*mates, new])
     for stripe in range(draft.stripes):
         yield from _take_all(draft, peer, new, stripe)
 
