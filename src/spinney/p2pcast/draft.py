@@ -149,7 +149,8 @@ class Draft:
 
     def newcomer(self, name: Name, *, spare: int, since: float) -> Sketch:
         place = empty_place(name, self.stripes, spare=spare, since=since)
-        self.known[name] = Sketch(Sight(place, (0,) * self.stripes, (0,) * self.stripes))
+        zeros = (0,) * self.stripes
+        self.known[name] = Sketch(Sight(place, zeros, zeros, (NOBODY,) * self.stripes))
         self.barred[name] = None
         return self.known[name]
 

@@ -22,6 +22,7 @@ from spinney.p2pcast.place import (
     INCOMPLETE,
     LEAST_STRIPES,
     MOST_STRIPES,
+    NOBODY,
     SOURCE,
     SPECIAL,
     Name,
@@ -97,6 +98,8 @@ class Forest:
         self.rng = rng
         self.fallen: dict[Name, None] = {}
         """Peers that are gone but still have their places: their neighbours have not mended yet."""
+        self.offers = spare > 0
+        """Has anybody offered spare slots?"""
         self.totals = Totals()
         self.special = Special()
         source = empty_place(SOURCE, stripes, spare=spare)
@@ -122,7 +125,9 @@ class Forest:
             return None
         depths = tuple(self.depth(name, stripe) for stripe in range(self.stripes))
         above = tuple(self._state(parent) for parent in place.parents)
-        return Sight(place, depths, above, name not in self.fallen)
+        rows = zip(place.parents, above, strict=True)
+        slots = tuple(self._slot(parent, state, at) for at, (parent, state) in enumerate(rows))
+        return Sight(place, depths, above, slots, name not in self.fallen)
 
     def _state(self, parent: Name) -> int:
         place = self.places.get(parent)
@@ -131,6 +136,17 @@ class Forest:
         if place.cohort:
             return INCOMPLETE
         return 0 if parent in self.fallen else place.room
+
+    def _slot(self, parent: Name, state: int, stripe: int) -> Name:
+        if state > 0:
+            return parent
+        if state < 0 or not self.offers or parent < 0:
+            return NOBODY
+        for child in self.places[parent].children[stripe]:
+            place = self.places[child]
+            if place.stripe == stripe and place.room > 0 and child not in self.fallen:
+                return child
+        return NOBODY
 
     def depth(self, name: Name, stripe: int) -> int:
         """Edges between this peer and the root of a tree; the source's is -1."""
@@ -197,6 +213,7 @@ class Forest:
         assert name not in self.places
         offered = self.spare if spare is None else spare
         newcomer = Newcomer(name, offered, since)
+        self.offers |= offered > 0
         if len(self) < self.stripes:
             return self._lay_out("join", added=newcomer)
 

@@ -23,7 +23,7 @@ from spinney.net.host import Rng
 from spinney.p2pcast.cohorts import enter, members_of
 from spinney.p2pcast.draft import Blind, Draft, Plan, Planning, Sketch
 from spinney.p2pcast.place import Name
-from spinney.p2pcast.scouting import Prospects, find_leaf, scout, take_slot, walk_to_leaf
+from spinney.p2pcast.scouting import Prospects, climb, find_leaf, scout, take_slot, walk_to_leaf
 
 COHORTS_TRIED = 8
 """Cohorts that a newcomer tries to enter before it founds one."""
@@ -47,6 +47,10 @@ def plan_join(
         prospects = yield from scout(scouting, contacts)
         if not prospects.asked:
             return None
+        if any(prospects.slots):
+            for stripe, row in enumerate(prospects.slots):
+                if not row:
+                    yield from climb(scouting, prospects, stripe)
         lacking = [stripe for stripe, row in enumerate(prospects.slots) if not row]
         if len(lacking) <= 1:
             plan = yield from _plain(_again(scouting), newcomer, prospects, rng)
