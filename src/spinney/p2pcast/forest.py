@@ -17,7 +17,7 @@ from spinney.net.host import Rng
 from spinney.p2pcast.draft import Move, Plan, Planning
 from spinney.p2pcast.joining import Newcomer, plan_join
 from spinney.p2pcast.layout import lay_out
-from spinney.p2pcast.leaving import plan_leave
+from spinney.p2pcast.leaving import SINK_LEVELS, plan_leave
 from spinney.p2pcast.place import (
     INCOMPLETE,
     LEAST_STRIPES,
@@ -30,6 +30,7 @@ from spinney.p2pcast.place import (
     Sight,
     empty_place,
 )
+from spinney.p2pcast.seniority import plan_rise
 from spinney.p2pcast.special import Special
 
 CONTACTS = 4
@@ -86,6 +87,7 @@ class Forest:
         spare: int = 0,
         contacts: int = CONTACTS,
         prefer_old: bool = True,
+        sink_levels: int = SINK_LEVELS,
     ) -> None:
         if not LEAST_STRIPES <= stripes <= MOST_STRIPES:
             raise UsageError(f"a forest has {LEAST_STRIPES} to {MOST_STRIPES} stripes")
@@ -95,6 +97,7 @@ class Forest:
         self.spare = spare
         self.contacts = contacts
         self.prefer_old = prefer_old
+        self.sink_levels = sink_levels
         self.rng = rng
         self.fallen: dict[Name, None] = {}
         """Peers that are gone but still have their places: their neighbours have not mended yet."""
@@ -230,10 +233,16 @@ class Forest:
 
         def plan(contacts: list[Name]) -> Planning[Plan | None]:
             near = [each for each in contacts if each != name]
-            return plan_leave(self.stripes, name, near, self.rng, prefer_old=self.prefer_old)
+            return plan_leave(self.stripes, name, near, self.rng, prefer_old=self.prefer_old,
+                sink_levels=self.sink_levels)
 
         cost = self._change("leave", plan, self.contacts)
         return cost if cost is not None else self._lay_out("leave", gone=name)
+
+    def rise(self, name: Name, now: float) -> Cost | None:
+        """A peer that is much older than its parent changes places with it; None if it is not."""
+        plan, asked = self.solve(plan_rise(self.stripes, name, now))
+        return self._done(plan, asked) if plan is not None else None
 
     def fall(self, names: Iterable[Name]) -> None:
         """These peers fail, together; `mend` fills their places."""
@@ -257,15 +266,16 @@ class Forest:
             if plan is None:
                 self.totals.retries += 1
                 continue
-            self.apply(plan)
-            self.totals.kinds[plan.kind] += 1
-            self.special.told(plan)
-            updates = sum(place.out_degree for place in plan.writes.values())
-            calls += len(plan.writes)
-            return Cost(
-                plan.kind, calls, plan.moved_edges, len(plan.writes), updates, plan.moves
-            )
+            return self._done(plan, calls)
         return None
+
+    def _done(self, plan: Plan, calls: int) -> Cost:
+        self.apply(plan)
+        self.totals.kinds[plan.kind] += 1
+        self.special.told(plan)
+        updates = sum(place.out_degree for place in plan.writes.values())
+        written = len(plan.writes)
+        return Cost(plan.kind, calls + written, plan.moved_edges, written, updates, plan.moves)
 
     def _lay_out(
         self, kind: str, *, added: Newcomer | None = None, gone: Name | None = None

@@ -14,7 +14,8 @@ and those of that peer's neighbours.
                  one that left); what it leaves behind founds a cohort
 
 The paper fills the bubble with a child and lets children ripple up; docs/decisions/p2pcast.md says
-why not.  `prefer_old`: of several possible substitutes the one that has been there longest.
+why not.  `prefer_old`: of several possible substitutes the one that has been there longest, and inner
+children that are older rise first (`seniority`).
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ from spinney.p2pcast.draft import Blind, Draft, Plan, Planning, Sketch
 from spinney.p2pcast.joining import _again
 from spinney.p2pcast.place import Name
 from spinney.p2pcast.scouting import Prospects, scout
+from spinney.p2pcast.seniority import sink
 
 SEARCH_LOOKS = 48
 """Peers of its subtree that are asked for a substitute: three children rows at the highest arity."""
 FEW = 6
 """Peers with few children that are tried when there is hardly anybody without."""
+SINK_LEVELS = 1
+"""Levels by which a fallen peer's place sinks, to older peers' good, before it is filled."""
 ENOUGH = 3
 """Candidates after which the search for a substitute ends."""
 
@@ -43,6 +47,7 @@ def plan_leave(
     rng: Rng,
     *,
     prefer_old: bool = True,
+    sink_levels: int = SINK_LEVELS,
 ) -> Planning[Plan | None]:
     """`contacts`: random peers that are asked only when the neighbourhood has nobody.  None: no way
     was found; ask for other contacts."""
@@ -60,12 +65,13 @@ def plan_leave(
         if prefer_old:
             found.sort(key=lambda each: each.before.since)
         found.sort(key=lambda each: each.load if not each.cohort else 0)
+        levels = sink_levels if prefer_old and not peer.cohort else 0
         for each in found:
             fresh = _again(seen)
             if each.cohort or peer.cohort:
-                plan = yield from _substitute(fresh, name, each.name, rng, contacts)
+                plan = yield from _substitute(fresh, name, each.name, rng, contacts, levels)
             else:
-                plan = yield from _promote(fresh, name, each.name, rng, contacts)
+                plan = yield from _promote(fresh, name, each.name, rng, contacts, levels)
             if plan is not None:
                 return plan
         if peer.cohort:
@@ -157,7 +163,12 @@ def _take_all(draft: Draft, old: Sketch, new: Sketch, stripe: int) -> Planning[N
 
 
 def _promote(
-    draft: Draft, name: Name, substitute: Name, rng: Rng, contacts: Sequence[Name]
+    draft: Draft,
+    name: Name,
+    substitute: Name,
+    rng: Rng,
+    contacts: Sequence[Name],
+    levels: int,
 ) -> Planning[Plan | None]:
     """The few children that it has find other parents, such as the one that lost a leaf by this
     leave; then it is a leaf everywhere and changes over to the fallen peer's tree."""
@@ -177,18 +188,25 @@ def _promote(
             return None
     draft.drop(own, new)
     new.stripe = own
+    yield from sink(draft, peer, new, levels)
     yield from _take_all(draft, peer, new, own)
     return (yield from draft.finish("leave: promotion", name))
 
 
 def _substitute(
-    draft: Draft, name: Name, substitute: Name, rng: Rng, contacts: Sequence[Name]
+    draft: Draft,
+    name: Name,
+    substitute: Name,
+    rng: Rng,
+    contacts: Sequence[Name],
+    levels: int,
 ) -> Planning[Plan | None]:
     peer = yield from draft.must(name)
     new = yield from draft.must(substitute)
     prospects = yield from _slots_near(draft, new, contacts)
     if not (yield from extract(draft, new, prospects, rng)):
         return None
+    yield from sink(draft, peer, new, levels)
     yield from _into_all_places(draft, peer, new)
     return (yield from draft.finish("leave: substitution", name))
 
