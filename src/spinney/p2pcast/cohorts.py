@@ -415,7 +415,10 @@ def _host_by_shifting(
     for stripe, parent in list(vacant.items()):
         if stripe in owned:
             continue
-        host = yield from _lowest(draft, parent, stripe, rng)
+        start = parent
+        if not parent.is_settled and parent.parents[stripe] >= 0:
+            start = yield from draft.must(parent.parents[stripe])
+        host = yield from _lowest(draft, start, stripe, rng)
         if host is None or host.children[own] or host.cohort:
             continue
         if host.lendable < (0 if host is not parent else 1):
@@ -426,6 +429,9 @@ def _host_by_shifting(
             child = row[-1]
             draft.drop(stripe, child)
             draft.adopt(stripe, parent, child)
+            twice = not parent.is_settled and _twice(parent, child.name)
+            if twice and not (yield from _other_leaf(draft, parent, child, stripe, rng)):
+                return None
         vacant.pop(stripe)
         hosts.append(host)
         return (yield from lodge(draft, host, orphan, own, rng))
@@ -435,10 +441,13 @@ def _host_by_shifting(
 def _lowest(
     draft: Draft, start: Sketch, stripe: int, rng: Rng
 ) -> Planning[Sketch | None]:
-    """Down from a peer to one whose children are all leaves, over settled owners of the tree."""
+    """Down from a peer to one whose children are all leaves, over settled owners of the tree.
+
+    Fallen ones count: whoever fills their places finds them as they are left here.
+    """
     peer = start
     for _ in range(64):
-        if peer.stripe != stripe or not peer.is_settled or not peer.alive:
+        if peer.stripe != stripe or not peer.is_settled:
             return None
         inner = []
         for name in peer.children[stripe]:
@@ -447,6 +456,9 @@ def _lowest(
                 inner.append(child)
         if not inner:
             return peer
+        inner = [each for each in inner if each.is_settled]
+        if not inner:
+            return None
         peer = rng.choice(inner)
     return None
 

@@ -250,11 +250,23 @@ class Forest:
 
     def mend(self) -> list[Cost]:
         """Fills the places of all fallen peers, one after the other, roots first: a parent fills
-        the places of its children before they need it."""
+        the places of its children before they need it.  Where no way is seen yet the others go
+        first.  Raises `DeadEnd` if none of them is left that does."""
         order = sorted(
             self.fallen, key=lambda name: (self.depth(name, self.places[name].stripe), name)
         )
-        return [self.leave(name) for name in order]
+        costs: list[Cost] = []
+        while order:
+            later: list[Name] = []
+            for name in order:
+                try:
+                    costs.append(self.leave(name))
+                except DeadEnd:
+                    later.append(name)
+            if len(later) == len(order):
+                raise DeadEnd(f"{len(later)} fallen peers that nothing can replace")
+            order = later
+        return costs
 
     def _change(
         self, kind: str, planner: Callable[[list[Name]], Planning[Plan | None]], contacts: int
