@@ -107,9 +107,7 @@ class Sketch:
         changed = (self.stripe, parents, rows, self.cohort)
         if changed == (old.stripe, old.parents, old.children, old.cohort):
             return old
-        return Place(
-            self.name, *changed[:3], self.cohort, old.spare, old.since, old.version + 1
-        )
+        return Place(self.name, *changed[:3], self.cohort, old.spare, old.since, old.version + 1)
 
 
 class Draft:
@@ -123,6 +121,14 @@ class Draft:
         """Incomplete peers that were seen, or named as somebody's parent."""
         self.barred: dict[Name, None] = {}
         """Who must not be given anything: it leaves, or is only on its way."""
+
+    def again(self) -> Draft:
+        """A fresh draft that has seen the same."""
+        fresh = Draft(self.stripes)
+        fresh.known = {name: Sketch(known.sight) for name, known in self.known.items()}
+        fresh.met = self.met
+        fresh.barred = dict(self.barred)
+        return fresh
 
     def look(self, name: Name) -> Planning[Sketch | None]:
         """The peer as this draft has it so far; asked for at most once."""

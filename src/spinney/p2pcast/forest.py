@@ -36,7 +36,7 @@ from spinney.p2pcast.special import Special
 CONTACTS = 4
 """Random peers that the registry names to a newcomer."""
 TRIES = 6
-"""Times that a plan is made anew, with twice as many contacts, before the source lays out few peers."""
+"""Times that a plan is made anew, each with twice as many contacts."""
 LAID_OUT_AT_MOST = 6
 """Times f: up to so many peers the source may lay out the forest anew."""
 
@@ -233,8 +233,14 @@ class Forest:
 
         def plan(contacts: list[Name]) -> Planning[Plan | None]:
             near = [each for each in contacts if each != name]
-            return plan_leave(self.stripes, name, near, self.rng, prefer_old=self.prefer_old,
-                sink_levels=self.sink_levels)
+            return plan_leave(
+                self.stripes,
+                name,
+                near,
+                self.rng,
+                prefer_old=self.prefer_old,
+                sink_levels=self.sink_levels,
+            )
 
         cost = self._change("leave", plan, self.contacts)
         return cost if cost is not None else self._lay_out("leave", gone=name)
@@ -298,9 +304,7 @@ class Forest:
         before = dict(self.places)
         kept = [before[name] for name in sorted(self._names) if name != gone]
         if added is not None:
-            kept.append(
-                empty_place(added.name, self.stripes, spare=added.spare, since=added.since)
-            )
+            kept.append(empty_place(added.name, self.stripes, spare=added.spare, since=added.since))
         made = lay_out(self.stripes, kept, before[SOURCE], before[SPECIAL])
         moves = [
             Move(stripe, name, old.parents[stripe], place.parents[stripe])

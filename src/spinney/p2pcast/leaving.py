@@ -5,7 +5,7 @@ children and parents, UPDATE), the sights of its neighbours and of the peer that
 and those of that peer's neighbours.
 
     childless    it had no children: its parents lose a leaf, nothing else moves
-    incomplete   the reverse of a join (`cohorts.extract`)
+    incomplete   the reverse of a join (`extracting`)
     promotion    a childless peer (spare slots make some) takes the place in the one tree, where it
                  was a leaf, and its children
     substitution an incomplete peer is taken out of its cohort and gets all f places: it comes from
@@ -14,8 +14,8 @@ and those of that peer's neighbours.
                  one that left); what it leaves behind founds a cohort
 
 The paper fills the bubble with a child and lets children ripple up; docs/decisions/p2pcast.md says
-why not.  `prefer_old`: of several possible substitutes the one that has been there longest, and inner
-children that are older rise first (`seniority`).
+why not.  `prefer_old`: of several possible substitutes the one that has been there longest, and
+inner children that are older rise first (`seniority`).
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spinney.net.host import Rng
-from spinney.p2pcast.cohorts import extract, members_of, shed_all
+from spinney.p2pcast.cohorts import members_of
 from spinney.p2pcast.draft import Blind, Draft, Plan, Planning, Sketch
-from spinney.p2pcast.joining import _again
+from spinney.p2pcast.extracting import extract, shed_all
+from spinney.p2pcast.lodging import DEEPEST
 from spinney.p2pcast.place import Name
 from spinney.p2pcast.scouting import Prospects, scout
 from spinney.p2pcast.seniority import sink
 
 SEARCH_LOOKS = 48
-"""Peers of its subtree that are asked for a substitute: three children rows at the highest arity."""
+"""Peers that are asked in search of a substitute: three rows of children at the highest arity."""
 FEW = 6
 """Peers with few children that are tried when there is hardly anybody without."""
 SINK_LEVELS = 1
@@ -56,9 +57,9 @@ def plan_leave(
         peer = yield from seen.must(name)
         seen.barred[name] = None
         if not any(peer.children):
-            return (yield from _childless(_again(seen), name))
+            return (yield from _childless(seen.again(), name))
         if peer.cohort:
-            plan = yield from _taken_out(_again(seen), name, rng, contacts)
+            plan = yield from _taken_out(seen.again(), name, rng, contacts)
             if plan is not None:
                 return plan
         found = yield from _substitutes(seen, peer, contacts, rng)
@@ -67,7 +68,7 @@ def plan_leave(
         found.sort(key=lambda each: each.load if not each.cohort else 0)
         levels = sink_levels if prefer_old and not peer.cohort else 0
         for each in found:
-            fresh = _again(seen)
+            fresh = seen.again()
             if each.cohort or peer.cohort:
                 plan = yield from _substitute(fresh, name, each.name, rng, contacts, levels)
             else:
@@ -76,7 +77,7 @@ def plan_leave(
                 return plan
         if peer.cohort:
             return None
-        return (yield from _last_level(_again(seen), name, rng, contacts))
+        return (yield from _last_level(seen.again(), name, rng, contacts))
     except Blind:
         return None
 
@@ -142,7 +143,9 @@ def _substitutes(
                 sketch = yield from draft.look(parent)
                 if sketch is not None and _can_substitute(sketch):
                     found[parent] = sketch
-    few = [each for each in draft.known.values() if each.before.room > 0 and each.load and each.alive]
+    few = [
+        each for each in draft.known.values() if each.before.room > 0 and each.load and each.alive
+    ]
     few = [each for each in few if each.name not in draft.barred]
     few.sort(key=lambda each: each.load)
     return [*found.values(), *few[:FEW]]
@@ -227,7 +230,7 @@ def _last_level(
     """Down from the peer to one whose children are all leaves; that one is taken out."""
     peer = yield from draft.must(name)
     low, own = peer, peer.stripe
-    for _ in range(64):
+    for _ in range(DEEPEST):
         inner = []
         for child_name in low.children[own]:
             child = yield from draft.must(child_name)
