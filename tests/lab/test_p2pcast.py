@@ -48,15 +48,10 @@ def test_the_literal_text_breaks() -> None:
 
 
 def test_the_rule_of_age_spares_interruptions() -> None:
-    small = {"peers": 80, "hours": 0.6}
-    without, with_rule = (
-        sum(
-            row("p2pcast-age", seed, rule=rule, **small)["interruptions_per_old_hour"]
-            for seed in range(2)
-        )
-        for rule in ("none", "sink")
-    )
-    assert with_rule < without
+    small = {"peers": 60, "hours": 0.5}
+    without, with_rule = (row("p2pcast-age", rule=rule, **small) for rule in ("none", "sink"))
+    name = "interruptions_per_old_hour"
+    assert with_rule[name] < without[name]
 
 
 def test_other_trees_are_what_they_say() -> None:

@@ -9,7 +9,7 @@ tree of its own over all peers; a peer is an inner node of one tree and a leaf o
        |         |          |              its `Sight`, and return a `Plan` of few peers
     cohorts  extracting  lodging           incomplete peers together; the reverse of a join; a leaf
        |         |          |              in a tree that its parent does not own
-    scouting --- draft --- place           what contacts tell; a change thought out; who stands where
+    scouting --- draft --- place           what contacts tell; a change as it is made; a place
 
     forest    the model world of tests and experiments: answers planners, applies plans, counts
     checks    every rule with its name; `whole`, and `around` what a change touched
