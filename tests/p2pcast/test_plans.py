@@ -125,6 +125,17 @@ def test_random_joins_and_failures_keep_every_rule(seed: int) -> None:
     one_seed(seed, 60, 60)
 
 
+def test_who_lends_a_slot_gives_no_leaf_to_its_own_child() -> None:
+    """Found by this seed: a peer became its own parent, its last child having been moved."""
+    one_seed(899, 100, 100)
+
+
+@pytest.mark.night
+def test_whoever_stands_in_the_way_is_a_substitute() -> None:
+    """Found by this seed: the only incomplete peer of 913 was met on the way down, not asked."""
+    one_seed(8, 1000, 150, every=10**6)
+
+
 @pytest.mark.parametrize(("stripes", "spare"), [(2, 0), (3, 0), (4, 1), (5, 0), (8, 2)])
 def test_also_among_very_few_peers(stripes: int, spare: int, seed: int) -> None:
     forest = grown(stripes, spare, 0, seed)

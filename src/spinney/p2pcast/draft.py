@@ -169,6 +169,7 @@ class Draft:
 
     def adopt(self, stripe: int, parent: Sketch, child: Sketch) -> None:
         assert child.parents[stripe] == NOBODY
+        assert child is not parent
         child.parents[stripe] = parent.name
         parent.children[stripe].append(child.name)
 

@@ -17,19 +17,23 @@ from spinney.p2pcast.lodging import (
     twice,
 )
 from spinney.p2pcast.place import NOBODY
-from spinney.p2pcast.scouting import Prospects, take_slot
+from spinney.p2pcast.scouting import Prospects, may_be_inner, take_slot
 
 
 def extract(draft: Draft, peer: Sketch, prospects: Prospects, rng: Rng) -> Planning[bool]:
     """Takes a peer whose children are all leaves out of every tree: the reverse of a join.
 
     In each tree where it has a child, that takes its place.  The other children of its own tree
-    find a free slot, or go to its mates, whose slots its leaving frees.  False if a child found no
-    parent; the draft is spoilt then.
+    find a free slot, or go to its mates, whose slots its leaving frees.  False if a child is no
+    leaf or found no parent; the draft is spoilt then.
     """
     own = peer.stripe
     draft.barred[peer.name] = None
     yield from _look_around(draft, peer)
+    if not all(
+        draft.known[name].is_leaf(at) for at, row in enumerate(peer.children) for name in row
+    ):
+        return False
     mates = [each for each in (yield from members_of(draft, peer)) if each is not peer]
     for mate in mates:
         mate.cohort = tuple(row for row in mate.cohort if row[1] != peer.name)
@@ -140,6 +144,10 @@ def _shed(
 ) -> Planning[bool]:
     """A leaf of the giver's own tree goes to the taker, who has just lost a child there."""
     stripe = giver.stripe
+    if taker.parents[stripe] == giver.name:
+        return False  # it stays a leaf below the giver
+    if not (yield from may_be_inner(draft, taker, stripe)):
+        return False
     row = []
     for name in giver.children[stripe]:
         child = yield from draft.must(name)

@@ -77,9 +77,31 @@ def plan_leave(
                 return plan
         if peer.cohort:
             return None
-        return (yield from _last_level(seen.again(), name, rng, contacts))
+        plan = yield from _last_level(seen.again(), name, rng, contacts)
+        if plan is not None:
+            return plan
+        return (yield from _by_whom_it_met(seen, name, found, rng, contacts, levels))
     except Blind:
         return None
+
+
+def _by_whom_it_met(
+    seen: Draft,
+    name: Name,
+    tried: list[Sketch],
+    rng: Rng,
+    contacts: Sequence[Name],
+    levels: int,
+) -> Planning[Plan | None]:
+    """Whoever stood in the way of taking out a last-level peer was incomplete: a substitute."""
+    names = [each.name for each in tried]
+    for met in [each for each in seen.met if each not in names and each != name]:
+        each = yield from seen.look(met)
+        if each is not None and each.cohort and _can_substitute(each):
+            plan = yield from _substitute(seen.again(), name, met, rng, contacts, levels)
+            if plan is not None:
+                return plan
+    return None
 
 
 def _childless(draft: Draft, name: Name) -> Planning[Plan]:

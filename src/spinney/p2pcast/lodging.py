@@ -161,7 +161,11 @@ def host_by_shifting(
         if host.lendable < (0 if host is not parent else 1):
             continue
         if host is not parent:
-            row = [draft.known[name] for name in host.children[stripe]]
+            row = [draft.known[name] for name in host.children[stripe] if name != parent.name]
+            if not row or parent.parents[stripe] == host.name:
+                continue  # it stays a leaf below the host
+            if not (yield from may_be_inner(draft, parent, stripe)):
+                continue
             row.sort(key=lambda each: each is not orphan and each.alive)
             child = row[-1]
             draft.drop(stripe, child)
