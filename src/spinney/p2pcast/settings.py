@@ -38,5 +38,7 @@ class Settings:
     """Who leaves tries for so long to leave no gap."""
     contacts: int = 4
     """Random peers that a newcomer asks."""
+    planned_joins: int = 2
+    """Where there are spare slots, a newcomer whose plans failed so often attaches tree by tree."""
     rounds: int = 40
     """Of looking for a parent, before the orphan joins anew."""

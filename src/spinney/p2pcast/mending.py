@@ -1,0 +1,176 @@
+"""`Mending`: an orphan's search for a parent, in one tree, over the network.
+
+The order in which it asks: its grandparent for the dead one's slot, if it has children in that tree
+itself (so the subtree keeps its depth) or if the dead one was a root; then who has room nearby, as
+the dead parent's beats said; then whom the registry names.  Each ask is one call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from spinney.errors import NoAnswerError, SpinneyError
+from spinney.p2pcast import codec
+from spinney.p2pcast import messages as m
+from spinney.p2pcast.attaching import Candidate, candidates, with_parent
+from spinney.p2pcast.finding import Finder
+from spinney.p2pcast.place import NOBODY, SOURCE, Name
+from spinney.p2pcast.seat import Seat
+from spinney.p2pcast.station import Station
+
+LOOK_S = 0.3
+"""What is waited for sights: a round trip of 200 ms; who is slower is no near parent."""
+ASKED_A_ROUND = 4
+URGENT_FROM = 2
+"""The round from which childless peers may change over to this tree."""
+HELP_FROM = 6
+"""The round from which the source is asked to place everybody, if there are few."""
+
+
+class Mending:
+    """For one seat."""
+
+    def __init__(self, station: Station, seat: Seat, finder: Finder) -> None:
+        self.station = station
+        self.seat = seat
+        self.finder = finder
+        self.mended: list[tuple[int, float]] = []
+        """(tree, seconds from the orphan's own word to the new parent's)."""
+        self._seen: dict[int, list[m.Seen]] = {}
+        self._trees: set[int] = set()
+
+    def suspect(self, tree: int) -> None:
+        """The parent is silent: what might be needed is asked for meanwhile."""
+        if tree not in self._seen:
+            self._seen[tree] = []
+            self.station.spawn(self._scout(tree))
+
+    async def _scout(self, tree: int) -> None:
+        self._seen[tree] = await self._look_around(tree)
+
+    def _near(self, tree: int) -> list[Name]:
+        seat = self.seat
+        limb = seat.limbs[tree]
+        names: list[Name] = [*limb.aunts, *limb.cousins]
+        names += [each for at, each in enumerate(seat.place.parents) if at != tree and each >= 0]
+        names += [child for at, child in seat.place.edges() if at != tree and child >= 0]
+        if limb.up >= 0:
+            names.append(limb.up)
+        dead = seat.place.parents[tree]
+        return [name for name in dict.fromkeys(names) if name not in (dead, seat.name)]
+
+    async def _look_around(self, tree: int) -> list[m.Seen]:
+        return await self.station.look_many(self._near(tree)[:10], LOOK_S)
+
+    def orphan(self, tree: int, dead: Name, seen: list[m.Seen] | None = None) -> None:
+        """Begins to look for a parent.  `seen`: who was asked just now."""
+        if tree in self._trees:
+            return
+        if seen is not None:
+            self._seen[tree] = seen
+        self._trees.add(tree)
+        if not self.station.spawn(self._mend(tree, dead)):
+            self._trees.discard(tree)
+
+    async def _mend(self, tree: int, dead: Name) -> None:
+        seat, station = self.seat, self.station
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if dead >= 0:
+            station.spawn(self.finder.delete(dead))
+        try:
+            for turn in range(station.settings.rounds):
+                if seat.place.parents[tree] == NOBODY and await self._turn(tree, dead, turn):
+                    self.mended.append((tree, loop.time() - began))
+                    station.counts["mended"] += 1
+                if seat.place.parents[tree] != NOBODY or seat.name not in station.seats:
+                    return
+                if turn >= HELP_FROM:
+                    await self.finder.place_me(seat.place)
+                await asyncio.sleep(0.05 + 0.15 * station.host.rng.random() * min(turn, 8))
+        finally:
+            self._trees.discard(tree)
+            self._seen.pop(tree, None)
+
+    async def _turn(self, tree: int, dead: Name, turn: int) -> bool:
+        """One round of asking; True once somebody has taken us."""
+        seat, station = self.seat, self.station
+        limb, rng = seat.limbs[tree], station.host.rng
+        urgent = turn >= URGENT_FROM
+        seen = self._seen.get(tree) or []
+        if not turn and not seen:
+            seen = await self._look_around(tree)
+        if turn:
+            joined = await self.finder.some(station.settings.contacts + 2 * turn)
+            station.book.learn(joined.known)
+            around = [*joined.names, *self._near(tree)[:4]]
+            seen = await station.look_many(around, LOOK_S)
+        found = candidates(tree, limb.sequence, seen, urgent=urgent)
+        for name in (seat.name, dead, *seat.place.children[tree]):
+            found.pop(name, None)
+        rows: list[Candidate] = list(found.values())
+        rng.shuffle(rows)
+        rows.sort(key=lambda each: each.depth)
+        # Many orphans of one parent look at the same: not all of them ask the very best first.
+        if len(rows) > 2:
+            top = rows[:3]
+            rng.shuffle(top)
+            rows[:3] = top
+        asks = [(each.name, False) for each in rows[:ASKED_A_ROUND]]
+        up = limb.up
+        if up != NOBODY and turn < 2:
+            first = up == SOURCE or bool(seat.place.children[tree])
+            asks.insert(0 if first else len(asks), (up, True))
+        if up != SOURCE and (turn % 3 == 2):
+            asks.append((SOURCE, False))
+        tried: set[Name] = set()
+        while asks:
+            name, instead = asks.pop(0)
+            if name in tried or seat.place.parents[tree] != NOBODY:
+                continue
+            tried.add(name)
+            answer = await self._ask(tree, name, dead if instead else NOBODY, urgent)
+            if answer is None:
+                continue
+            if answer.taking is m.Taking.TAKEN:
+                return True
+            station.counts[f"refused: {answer.taking.name}"] += 1
+            if len(tried) < ASKED_A_ROUND and instead:
+                # The slot is a sibling's now, perhaps one with room.
+                asks += [(each, False) for each in answer.others if each != seat.name][:3]
+        return False
+
+    async def _ask(self, tree: int, name: Name, dead: Name, urgent: bool) -> m.Taken | None:
+        seat, station = self.seat, self.station
+        if seat.participant.held is not None or name == seat.name:
+            await asyncio.sleep(0.05)
+            return None
+        seat.asking[tree] = name
+        try:
+            return await self._asked(tree, name, dead, urgent)
+        finally:
+            del seat.asking[tree]
+
+    async def _asked(self, tree: int, name: Name, dead: Name, urgent: bool) -> m.Taken | None:
+        seat, station = self.seat, self.station
+        limb = seat.limbs[tree]
+        known = station.book.of([dead])
+        call = m.TakeOn(name, seat.name, tree, limb.sequence, dead, urgent, known)
+        try:
+            taken = codec.read_taken(
+                await station.ask_orphan(call, codec.pack_take_on(call))
+            )
+        except NoAnswerError:
+            # It may have taken us and its answers were lost.
+            station.tell(name, b"p2pcast.here", seat.word(name, 0))
+            return None
+        except SpinneyError:
+            return None
+        station.book.learn(taken.known)
+        if taken.taking is m.Taking.TAKEN:
+            if seat.place.parents[tree] == NOBODY and seat.participant.held is None:
+                station.take(seat, with_parent(seat.place, tree, name))
+                limb.depth, limb.above = taken.depth + 1, taken.room
+            else:
+                return None
+        return taken

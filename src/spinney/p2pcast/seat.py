@@ -1,0 +1,253 @@
+"""`Seat`: one name's place at this machine, and what it hears in each tree.  Pure: takes now.
+
+A peer has one seat; the source has two, its own and the special node's.  Whoever gets a newer
+number from its parent in a tree passes it on at once; without one it says that it lives, and its
+children wait.  A parent that says nothing is asked, then dead.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from spinney.p2pcast import codec
+from spinney.p2pcast import messages as m
+from spinney.p2pcast.attaching import is_newer, may_become, with_parent, without_children
+from spinney.p2pcast.book import Book
+from spinney.p2pcast.place import INCOMPLETE, NOBODY, SOURCE, Name, Place, Sight
+from spinney.p2pcast.settings import Settings
+from spinney.p2pcast.transactions import Participant
+
+NEVER = -1e9
+
+
+class State(IntEnum):
+    """Of a parent, by how long it has been silent."""
+
+    WELL, PROBE, DEAD = range(3)
+
+
+class Limb:
+    """One tree as seen from one place."""
+
+    __slots__ = (
+        "above",
+        "aunts",
+        "cousins",
+        "depth",
+        "fresh",
+        "heard",
+        "idled",
+        "raw",
+        "sequence",
+        "up",
+    )
+
+    def __init__(self) -> None:
+        self.sequence = 0
+        self.depth = 0
+        self.above = 0
+        """Free slots of the parent, or `INCOMPLETE`."""
+        self.heard = NEVER
+        """When the parent last said anything."""
+        self.fresh = NEVER
+        """When it last brought a newer number."""
+        self.idled = NEVER
+        self.up: Name = NOBODY
+        """The parent's parent."""
+        self.aunts: tuple[Name, ...] = ()
+        """The parent's siblings with room."""
+        self.cousins: tuple[Name, ...] = ()
+        """One's own siblings with room."""
+        self.raw = b""
+        """The last beat's tail: parsed only when it changes."""
+
+
+class Seat:
+    """A place with its lock.  `book` is its machine's."""
+
+    def __init__(self, place: Place, settings: Settings, book: Book, now: float) -> None:
+        self.place = place
+        self.settings = settings
+        self.book = book
+        self.participant = Participant(may_become)
+        self.limbs = [Limb() for _ in place.parents]
+        self.heard: dict[Name, float] = {}
+        """Children, by when they were last heard.  As many as there are children."""
+        self.adopted: dict[Name, float] = {}
+        self.rooms: dict[Name, tuple[int, int]] = {}
+        """Children's (stripe, room)."""
+        self.asking: dict[int, Name] = {}
+        """Trees in which it is just asking somebody to take it."""
+        self.changed = 0
+        """Edges that it has got, as a child."""
+        self._beats: list[bytes | None] = [None] * len(place.parents)
+
+    @property
+    def name(self) -> Name:
+        return self.place.name
+
+    def take(self, place: Place, now: float) -> list[int]:
+        """The place from now on; returns the trees in which it has another parent."""
+        old, self.place = self.place, place
+        moved = []
+        for tree, limb in enumerate(self.limbs):
+            if old.parents[tree] != place.parents[tree]:
+                moved.append(tree)
+                limb.heard = limb.fresh = now
+                limb.up, limb.aunts, limb.cousins, limb.raw = NOBODY, (), (), b""
+                # Nothing is known of the new parent's room before its first beat.
+                limb.above = 0
+                self.changed += place.parents[tree] != NOBODY
+        children = {child: None for _, child in place.edges()}
+        for child in children:
+            if child not in self.heard:
+                self.heard[child] = self.adopted[child] = now
+        for child in [each for each in self.heard if each not in children]:
+            del self.heard[child], self.adopted[child]
+            self.rooms.pop(child, None)
+        self._beats = [None] * len(place.parents)
+        return moved
+
+    # -- what it says ---------------------------------------------------------------------
+
+    def state(self) -> int:
+        """Its room, as its children hear it."""
+        return INCOMPLETE if self.place.cohort else self.place.room
+
+    def seen(self) -> m.Seen:
+        place = self.place
+        if self.name == SOURCE:
+            depths: tuple[int, ...] = (-1,) * len(place.parents)
+        else:
+            depths = tuple(limb.depth for limb in self.limbs)
+        above = tuple(limb.above for limb in self.limbs)
+        names = [*place.parents, *(child for _, child in place.edges())]
+        names += [name for _, name in place.cohort]
+        sequences = tuple(limb.sequence for limb in self.limbs)
+        return m.Seen(Sight(place, depths, above), sequences, self.book.of(names))
+
+    def beat(self, tree: int, *, idle: bool = False) -> bytes:
+        limb = self.limbs[tree]
+        packed = self._beats[tree]
+        if packed is None:
+            packed = self._beats[tree] = codec.pack_beat(self._said(tree))
+        return codec.with_sequence(packed, limb.sequence, idle=idle)
+
+    def _said(self, tree: int) -> m.Beat:
+        limb, place = self.limbs[tree], self.place
+        depth = -1 if self.name == SOURCE else limb.depth
+        nieces: tuple[Name, ...] = ()
+        aunts: tuple[Name, ...] = ()
+        up = place.parents[tree]
+        if tree == place.stripe:
+            row = [name for name in place.children[tree] if self._has_room(name, tree)]
+            nieces = tuple(row[: m.ALTERNATIVES])
+            aunts = tuple(name for name in limb.cousins if name != self.name)
+        known = self.book.of((up, *aunts, *nieces))
+        return m.Beat(tree, 0, self.name, depth, self.state(), False, False, up, aunts, nieces, known)
+
+    def _has_room(self, child: Name, tree: int) -> bool:
+        stripe, room = self.rooms.get(child, (-1, 0))
+        return stripe == tree and room > 0
+
+    def here(self) -> list[tuple[Name, bytes]]:
+        """Its word to each parent."""
+        trees: dict[Name, int] = {}
+        for tree, parent in enumerate(self.place.parents):
+            if parent != NOBODY:
+                trees[parent] = trees.get(parent, 0) | 1 << tree
+        return [(parent, self.word(parent, bits)) for parent, bits in trees.items()]
+
+    def word(self, parent: Name, trees: int) -> bytes:
+        place = self.place
+        return codec.pack_here(m.Here(self.name, parent, trees, place.stripe, self.state()))
+
+    # -- what it hears --------------------------------------------------------------------
+
+    def beaten(self, data: bytes, now: float) -> tuple[int, bool] | None:
+        """A beat came: (tree, whether it is to be passed on); None if it is not from a parent.
+        Raises `WireError`."""
+        tree, flags, sequence, sender, depth, room = codec.read_beat_head(data)
+        if tree >= len(self.limbs) or self.place.parents[tree] != sender:
+            return None
+        limb = self.limbs[tree]
+        limb.heard = now
+        tail = data[codec.BEAT_HEAD_BYTES :]
+        if tail != limb.raw:
+            beat = codec.read_beat(data)
+            self.book.learn(beat.known)
+            limb.raw, limb.up, limb.aunts = tail, beat.up, beat.aunts
+            if limb.cousins != beat.nieces:
+                limb.cousins = beat.nieces
+                self._beats[tree] = None
+        if flags & 2:
+            limb.heard = NEVER
+            return tree, False
+        if room != limb.above:
+            limb.above = max(room, INCOMPLETE)
+        if depth + 1 != limb.depth:
+            limb.depth = depth + 1
+            self._beats[tree] = None
+        if flags & 1 or not is_newer(sequence, limb.sequence):
+            return tree, False
+        limb.sequence, limb.fresh = sequence, now
+        return tree, True
+
+    def child_said(self, here: m.Here, now: float) -> None:
+        """A child's word: it lives, and it is my child in these trees."""
+        child = here.sender
+        if child not in self.heard:
+            return
+        self.heard[child] = now
+        if self.rooms.get(child) != (here.stripe, here.room):
+            self.rooms[child] = (here.stripe, here.room)
+            self._beats[self.place.stripe] = None
+        if self.participant.held is not None or now - self.adopted[child] < self.settings.here_s:
+            return
+        lost = [
+            (tree, name)
+            for tree, name in self.place.edges()
+            if name == child and not here.trees >> tree & 1
+        ]
+        if lost:
+            self.take(without_children(self.place, lost), now)
+
+    # -- time -----------------------------------------------------------------------------
+
+    def parent_state(self, tree: int, now: float) -> State:
+        limb, settings = self.limbs[tree], self.settings
+        silent_s = now - limb.heard
+        if silent_s >= settings.dead_s or now - limb.fresh >= settings.cut_off_s:
+            return State.DEAD
+        return State.PROBE if silent_s >= settings.probe_s else State.WELL
+
+    def answered(self, seen: m.Seen, now: float) -> None:
+        """A parent was asked and answers: where does it still know us as its child?"""
+        place = seen.sight.place
+        for tree, parent in enumerate(self.place.parents):
+            if parent != place.name or tree >= len(place.children):
+                continue
+            if self.name in place.children[tree]:
+                self.limbs[tree].heard = now
+            else:
+                self.limbs[tree].heard = NEVER
+
+    def orphaned(self, tree: int, now: float) -> Name:
+        """Its parent in this tree is dead for it; returns that one's name."""
+        dead = self.place.parents[tree]
+        limb = self.limbs[tree]
+        up, aunts, cousins = limb.up, limb.aunts, limb.cousins
+        self.take(with_parent(self.place, tree, NOBODY), now)
+        limb.up, limb.aunts, limb.cousins = up, aunts, cousins
+        return dead
+
+    def drop_silent(self, now: float) -> list[Name]:
+        """Children from whom nothing was heard for long; they are no longer its children."""
+        limit = now - self.settings.child_dead_s
+        silent = [child for child, heard in self.heard.items() if heard < limit]
+        if silent and self.participant.held is None:
+            gone = set(silent)
+            lost = [(tree, child) for tree, child in self.place.edges() if child in gone]
+            self.take(without_children(self.place, lost), now)
+            return silent
+        return []
