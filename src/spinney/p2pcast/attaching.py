@@ -29,10 +29,13 @@ def is_newer(sequence: int, than: int) -> bool:
     return 0 < (sequence - than) % (1 << 32) < NEWER
 
 
-def taking(place: Place, above: int, sequence: int, call: TakeOn, *, gone: bool) -> Taking:
+def taking(
+    place: Place, above: int, sequence: int, call: TakeOn, *, gone: bool, leaves: int = 0
+) -> Taking:
     """Does a peer take this orphan?  `above`: the state of its parent in that tree; `sequence`: the
     newest number that it has there; `gone`: the orphan's dead parent is its child and it has
-    checked that it is dead."""
+    checked that it is dead.  `leaves`: children there that work for other trees; one of them makes way
+    for an orphan that has children itself: a leaf finds another slot, whole branches hardly."""
     tree = call.tree
     if tree >= len(place.parents):
         return Taking.FULL
@@ -41,7 +44,8 @@ def taking(place: Place, above: int, sequence: int, call: TakeOn, *, gone: bool)
         return Taking.TAKEN
     left = len(row) - (gone and call.dead in row)
     if place.name == SOURCE:
-        return Taking.TAKEN if not left else Taking.FULL
+        # A root that cannot have children there would leave the tree to nobody.
+        return Taking.TAKEN if not left and call.stripe == tree else Taking.FULL
     if place.name < 0 or place.cohort or call.child in (place.name, place.parents[tree]):
         return Taking.FULL
     if place.parents[tree] == NOBODY:
@@ -52,7 +56,9 @@ def taking(place: Place, above: int, sequence: int, call: TakeOn, *, gone: bool)
         return Taking.FULL  # an only-child stays a leaf
     if place.stripe != tree and not (call.urgent and not place.out_degree):
         return Taking.FULL
-    return Taking.TAKEN if left < len(place.parents) + place.spare else Taking.FULL
+    if left < len(place.parents) + place.spare or (call.inner and leaves):
+        return Taking.TAKEN
+    return Taking.FULL
 
 
 def with_child(place: Place, tree: int, child: Name, dead: Name = NOBODY) -> Place:
@@ -116,9 +122,10 @@ class Candidate:
 
 
 def candidates(
-    tree: int, sequence: int, seen: Iterable[Seen], *, urgent: bool
+    tree: int, sequence: int, seen: Iterable[Seen], *, urgent: bool, inner: bool = False
 ) -> dict[Name, Candidate]:
-    """From sights: those who have room in the tree themselves, and parents that have."""
+    """From sights: those who have room in the tree themselves, and parents that have; for an orphan
+    with children there also parents of leaves."""
     found: dict[Name, Candidate] = {}
     for each in seen:
         place, above = each.sight.place, each.sight.above[tree]
@@ -129,6 +136,8 @@ def candidates(
             continue
         if above > 0 and parent >= 0 and parent not in found:
             found[parent] = Candidate(parent, depth - 1, above)
+        elif inner and above >= 0 and parent >= 0 and place.stripe != tree:
+            found.setdefault(parent, Candidate(parent, depth - 1, 0))
         if place.name < 0 or (place.is_leaf(tree) and above < 0) or place.cohort:
             continue
         if place.stripe == tree and place.room > 0:

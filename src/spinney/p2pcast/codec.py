@@ -38,7 +38,7 @@ _NAME = struct.Struct(">q")
 _PLACE = struct.Struct(">BbBBdI")
 _BEAT = struct.Struct(">BBIqhb")
 _HERE = struct.Struct(">qqHbb")
-_TAKE_ON = struct.Struct(">qqBIqB")
+_TAKE_ON = struct.Struct(">qqBIbqB")
 _TAKEN = struct.Struct(">BIhb")
 _JOINED = struct.Struct(">BBI")
 _PLACE_ME = struct.Struct(">qBdB")
@@ -391,7 +391,15 @@ def read_here(data: object) -> m.Here:
 
 def pack_take_on(call: m.TakeOn) -> bytes:
     table = Table(call.known, ROOM_BYTES)
-    body = _TAKE_ON.pack(call.target, call.child, call.tree, call.sequence, call.dead, call.urgent)
+    body = _TAKE_ON.pack(
+        call.target,
+        call.child,
+        call.tree,
+        call.sequence,
+        call.stripe,
+        call.dead,
+        call.urgent | call.inner << 1,
+    )
     # 96: so that an answer with some alternatives is at most three times as long.
     return table.packed(len(body)) + body + bytes(96)
 
@@ -399,16 +407,18 @@ def pack_take_on(call: m.TakeOn) -> bytes:
 def read_take_on(data: object) -> m.TakeOn:
     reader = Reader(data)
     reader.table()
-    target, child, tree, sequence, dead, urgent = _TAKE_ON.unpack(reader.take(_TAKE_ON.size))
-    if tree >= MOST_STRIPES or urgent > 1 or (child < 0 and child != SPECIAL):
+    target, child, tree, sequence, stripe, dead, flags = _TAKE_ON.unpack(reader.take(_TAKE_ON.size))
+    if tree >= MOST_STRIPES or flags > 3 or (child < 0 and child != SPECIAL):
         raise WireError("an orphan's call without sense")
     return m.TakeOn(
         checked_name(target),
         child,
         tree,
         sequence,
+        stripe,
         checked_name(dead),
-        bool(urgent),
+        bool(flags & 1),
+        bool(flags & 2),
         reader.known,
     )
 

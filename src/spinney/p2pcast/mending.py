@@ -8,6 +8,7 @@ the dead parent's beats said; then whom the registry names.  Each ask is one cal
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from spinney.errors import NoAnswerError, SpinneyError
 from spinney.p2pcast import codec
@@ -23,6 +24,8 @@ LOOK_S = 0.3
 ASKED_A_ROUND = 4
 URGENT_FROM = 2
 """The round from which childless peers may change over to this tree."""
+CHANGE_FROM = 5
+"""The round from which a childless orphan works for the tree itself."""
 HELP_FROM = 6
 """The round from which the source is asked to place everybody, if there are few."""
 
@@ -97,6 +100,9 @@ class Mending:
         seat, station = self.seat, self.station
         limb, rng = seat.limbs[tree], station.host.rng
         urgent = turn >= URGENT_FROM
+        if turn >= CHANGE_FROM and turn % 3 == 2:
+            self._change_over(tree)
+        owns = seat.place.stripe == tree
         seen = self._seen.get(tree) or []
         if not turn and not seen:
             seen = await self._look_around(tree)
@@ -105,12 +111,13 @@ class Mending:
             station.book.learn(joined.known)
             around = [*joined.names, *self._near(tree)[:4]]
             seen = await station.look_many(around, LOOK_S)
-        found = candidates(tree, limb.sequence, seen, urgent=urgent)
+        inner = owns and bool(seat.place.children[tree])
+        found = candidates(tree, limb.sequence, seen, urgent=urgent, inner=inner and turn > 0)
         for name in (seat.name, dead, *seat.place.children[tree]):
             found.pop(name, None)
         rows: list[Candidate] = list(found.values())
         rng.shuffle(rows)
-        rows.sort(key=lambda each: each.depth)
+        rows.sort(key=lambda each: (each.room <= 0, each.depth))
         # Many orphans of one parent look at the same: not all of them ask the very best first.
         if len(rows) > 2:
             top = rows[:3]
@@ -118,10 +125,10 @@ class Mending:
             rows[:3] = top
         asks = [(each.name, False) for each in rows[:ASKED_A_ROUND]]
         up = limb.up
-        if up != NOBODY and turn < 2:
+        if up != NOBODY and turn < 2 and (up != SOURCE or owns):
             first = up == SOURCE or bool(seat.place.children[tree])
             asks.insert(0 if first else len(asks), (up, True))
-        if up != SOURCE and (turn % 3 == 2):
+        if (up != SOURCE or turn >= 2) and turn % 3 == 2 and owns:
             asks.append((SOURCE, False))
         tried: set[Name] = set()
         while asks:
@@ -129,7 +136,8 @@ class Mending:
             if name in tried or seat.place.parents[tree] != NOBODY:
                 continue
             tried.add(name)
-            answer = await self._ask(tree, name, dead if instead else NOBODY, urgent)
+            displaces = inner and (instead or turn > 0)
+            answer = await self._ask(tree, name, dead if instead else NOBODY, urgent, displaces)
             if answer is None:
                 continue
             if answer.taking is m.Taking.TAKEN:
@@ -140,22 +148,34 @@ class Mending:
                 asks += [(each, False) for each in answer.others if each != seat.name][:3]
         return False
 
-    async def _ask(self, tree: int, name: Name, dead: Name, urgent: bool) -> m.Taken | None:
+    def _change_over(self, tree: int) -> None:
+        """A childless orphan offers itself as the tree's root: nobody of its own may be left."""
+        place, participant = self.seat.place, self.seat.participant
+        if place.name >= 0 and not place.out_degree and participant.held is None:
+            changed = replace(place, stripe=tree, version=place.version + 1)
+            self.station.take(self.seat, changed)
+
+    async def _ask(
+        self, tree: int, name: Name, dead: Name, urgent: bool, inner: bool
+    ) -> m.Taken | None:
         seat, station = self.seat, self.station
         if seat.participant.held is not None or name == seat.name:
             await asyncio.sleep(0.05)
             return None
         seat.asking[tree] = name
         try:
-            return await self._asked(tree, name, dead, urgent)
+            return await self._asked(tree, name, dead, urgent, inner)
         finally:
             del seat.asking[tree]
 
-    async def _asked(self, tree: int, name: Name, dead: Name, urgent: bool) -> m.Taken | None:
+    async def _asked(
+        self, tree: int, name: Name, dead: Name, urgent: bool, inner: bool
+    ) -> m.Taken | None:
         seat, station = self.seat, self.station
         limb = seat.limbs[tree]
         known = station.book.of([dead])
-        call = m.TakeOn(name, seat.name, tree, limb.sequence, dead, urgent, known)
+        stripe = seat.place.stripe
+        call = m.TakeOn(name, seat.name, tree, limb.sequence, stripe, dead, urgent, inner, known)
         try:
             taken = codec.read_taken(
                 await station.ask_orphan(call, codec.pack_take_on(call))

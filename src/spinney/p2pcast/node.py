@@ -16,7 +16,6 @@ from dataclasses import replace
 
 from spinney.errors import NoPeersError
 from spinney.net.host import Address, Datagrams, Host
-from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.changing import Changing
 from spinney.p2pcast.finding import AtSource, Finder
@@ -51,6 +50,7 @@ class ForestNode:
         self.station = Station(host, stream, source, self.settings)
         place = empty_place(name, stripes, spare=spare, since=host.wall_time())
         self.seat = Seat(place, self.settings, self.station.book, host.time())
+        self.seat.patience_s *= 1 + host.rng.random()
         self.station.seats[name] = self.seat
         self.finder: Finder = finder or AtSource(self.station, name)
         self.changing = Changing(self.station, name)
@@ -153,17 +153,23 @@ class ForestNode:
         own = self.host.rng.choice([tree for tree in range(stripes) if room[tree] == least])
         place = replace(self.place, stripe=own, version=1)
         self.station.take(self.seat, place)
+        # Others find its slots through it while it is still looking for some.
+        self.station.spawn(self._register())
         for tree in range(stripes):
             self.mending.orphan(tree, NOBODY, seen)
         until = self.host.time() + self.settings.call_s * 40
         while not self.is_placed and self.host.time() < until:
             await asyncio.sleep(0.1)
 
+    async def _register(self) -> None:
+        await self.finder.some(0, staying=True)
+
     # -- going ----------------------------------------------------------------------------
 
     async def leave(self) -> None:
         """Politely: somebody takes its places first.  If that is not done within `leave_s`, its
         neighbours hear that it is gone and mend.  `close` comes afterwards."""
+        self.seat.leaves = True
         await self.finder.leave()
         loop = asyncio.get_running_loop()
         until = loop.time() + self.settings.leave_s
@@ -186,12 +192,8 @@ class ForestNode:
 
     def _say_goodbye(self) -> None:
         for tree, row in enumerate(self.place.children):
-            limb = self.seat.limbs[tree]
-            beat = m.Beat(tree, limb.sequence, self.name, limb.depth, 0, idle=True, gone=True,
-                          up=self.place.parents[tree], aunts=limb.cousins,
-                          known=self.station.book.of((self.place.parents[tree], *limb.cousins)))
             for child in row:
-                self.station.tell(child, b"p2pcast.update", codec.pack_beat(beat))
+                self.station.tell(child, b"p2pcast.update", self.seat.farewell(tree))
         for parent in dict.fromkeys(self.place.parents):
             if parent != NOBODY:
                 self.station.tell(parent, b"p2pcast.here", self.seat.word(parent, 0))

@@ -7,13 +7,14 @@ children wait.  A parent that says nothing is asked, then dead.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import IntEnum
 
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.attaching import is_newer, may_become, with_parent, without_children
 from spinney.p2pcast.book import Book
-from spinney.p2pcast.place import INCOMPLETE, NOBODY, SOURCE, Name, Place, Sight
+from spinney.p2pcast.place import INCOMPLETE, NOBODY, SOURCE, SPECIAL, Name, Place, Sight
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.transactions import Participant
 
@@ -78,6 +79,10 @@ class Seat:
         """Children's (stripe, room)."""
         self.asking: dict[int, Name] = {}
         """Trees in which it is just asking somebody to take it."""
+        self.patience_s = settings.cut_off_s
+        """How long it waits below a parent that is itself cut off."""
+        self.leaves = False
+        """It is going: nobody mends it."""
         self.changed = 0
         """Edges that it has got, as a child."""
         self._beats: list[bytes | None] = [None] * len(place.parents)
@@ -132,6 +137,16 @@ class Seat:
         if packed is None:
             packed = self._beats[tree] = codec.pack_beat(self._said(tree))
         return codec.with_sequence(packed, limb.sequence, idle=idle)
+
+    def farewell(self, tree: int) -> bytes:
+        """The last beat for a child: find another parent."""
+        return codec.pack_beat(replace(self._said(tree), idle=True, gone=True))
+
+    def is_leaf_child(self, child: Name, tree: int) -> bool:
+        """Has this child said that it works for another tree (so it has no children in this one)?
+        The special node never has any."""
+        stripe, room = self.rooms.get(child, (tree, 0))
+        return child == SPECIAL or (stripe not in (tree, -1) and room >= 0)
 
     def _said(self, tree: int) -> m.Beat:
         limb, place = self.limbs[tree], self.place
@@ -217,7 +232,7 @@ class Seat:
     def parent_state(self, tree: int, now: float) -> State:
         limb, settings = self.limbs[tree], self.settings
         silent_s = now - limb.heard
-        if silent_s >= settings.dead_s or now - limb.fresh >= settings.cut_off_s:
+        if silent_s >= settings.dead_s or now - limb.fresh >= self.patience_s:
             return State.DEAD
         return State.PROBE if silent_s >= settings.probe_s else State.WELL
 

@@ -17,8 +17,9 @@ class Settings:
     """A parent so long silent is asked: two beats, so that one lost datagram asks nobody."""
     dead_s: float = 1.0
     """A parent silent for so long, probes unanswered, is dead: two probes had their round trip."""
-    cut_off_s: float = 4.0
-    """Idle beats for so long: the parent lives, but the tree above it does not mend."""
+    cut_off_s: float = 6.0
+    """Idle beats for so long, up to twice as long by lot: the parent lives, but the tree above does
+    not mend.  Not all of a branch at once: one who finds a parent brings those below with it."""
     here_s: float = 1.0
     """Between a child's words to its parents."""
     child_dead_s: float = 3.0

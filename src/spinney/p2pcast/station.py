@@ -280,17 +280,25 @@ class Station:
 
     def _take_orphan(self, seat: Seat, query: Query, call: m.TakeOn, gone: bool) -> Arguments:
         limb, tree = seat.limbs[call.tree], call.tree
+        leaves = [name for name in seat.place.children[tree] if seat.is_leaf_child(name, tree)]
+        leaves = [name for name in leaves if name != call.dead]
         if seat.participant.held is not None or tree in seat.asking:
             answer = m.Taking.BUSY
         else:
-            answer = taking(seat.place, limb.above, limb.sequence, call, gone=gone)
+            answer = taking(
+                seat.place, limb.above, limb.sequence, call, gone=gone, leaves=len(leaves)
+            )
         if answer is m.Taking.TAKEN:
             if call.child >= 0:
                 self.book.learn({call.child: query.remote})
             if call.child not in seat.place.children[tree]:
                 dead = call.dead if gone else NOBODY
                 self.counts["taken"] += 1
-                self.take(seat, with_child(seat.place, tree, call.child, dead))
+                place = with_child(seat.place, tree, call.child, dead)
+                if seat.name != SOURCE and place.room < 0:
+                    self._send_away(seat, tree, leaves[0])
+                    place = with_child(seat.place, tree, call.child, leaves[0])
+                self.take(seat, place)
         others = [
             name
             for name in seat.place.children[tree]
@@ -305,6 +313,11 @@ class Station:
             self.book.of(others),
         )
         return {b"b": codec.pack_taken(taken)}
+
+    def _send_away(self, seat: Seat, tree: int, leaf: Name) -> None:
+        """DIRECT: a leaf makes way for a branch, and is told whom it may ask."""
+        self.counts["displaced"] += 1
+        self.tell(leaf, b"p2pcast.update", seat.farewell(tree))
 
     # -- beats ----------------------------------------------------------------------------
 
@@ -384,7 +397,11 @@ class Station:
                     limb.idled = now
                     self.pass_on(seat, tree, idle=True)
             parent = place.parents[tree]
-            if parent == NOBODY or now - limb.heard < settings.probe_s > now - limb.fresh:
+            if parent == NOBODY:
+                if place.version and not seat.leaves:
+                    self.on_orphan(seat, tree, NOBODY)
+                continue
+            if now - limb.heard < settings.probe_s > now - limb.fresh:
                 continue
             state = seat.parent_state(tree, now)
             if state is State.PROBE:
