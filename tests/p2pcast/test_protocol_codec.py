@@ -90,7 +90,7 @@ ROUND_TRIPS = [
     (
         codec.pack_take_on,
         codec.read_take_on,
-        m.TakeOn(SOURCE, SPECIAL, 3, 77, 2, 12, True, False, {12: ("1.2.3.4", 5)}),
+        m.TakeOn(SOURCE, SPECIAL, 3, 77, 2, 12, True, {12: ("1.2.3.4", 5)}),
     ),
 ]
 
@@ -106,7 +106,7 @@ def test_a_message_is_read_as_it_was_written(pack: Any, read: Any, message: Any)
             found.sequence,
             found.stripe,
             found.dead,
-            found.urgent, found.inner,
+            found.inner,
             message.known,
         )
     assert found == message

@@ -37,7 +37,10 @@ class Crowd:
         self.hosts: dict[Name, SimHost] = {}
         self.joining: dict[Name, asyncio.Task[None]] = {}
         self.fallen: dict[Name, float] = {}
-        self.failed_joins = 0
+        self.orphans: list[tuple[Name, int, float]] = []
+        """Children of the fallen that have no other parent yet: (name, tree, since)."""
+        self.orphaned_s: list[float] = []
+        """How long others were orphans, to 50 ms."""
         self._started = 0
 
     async def open(self) -> None:
@@ -101,6 +104,9 @@ class Crowd:
     def fall(self, name: Name) -> None:
         """The machine loses power."""
         self.fallen[name] = self.now
+        node = self.nodes.get(name)
+        if node is not None:
+            self.orphans += [(child, tree, self.now) for tree, child in node.place.edges()]
         self.hosts[name].crash()
         self.nodes.pop(name, None)
         self.joining.pop(name, None)
@@ -112,6 +118,27 @@ class Crowd:
         node.close()
         self.nodes.pop(name)
         self.hosts[name].stop()
+
+    def look(self) -> None:
+        """Which orphans have a parent now, that knows it?"""
+        places = self.places()
+        left = []
+        for name, tree, since in self.orphans:
+            place = places.get(name)
+            if place is None:
+                continue
+            parent = places.get(place.parents[tree])
+            if parent is not None and name in parent.children[tree]:
+                self.orphaned_s.append(round(self.now - since, 3))
+            else:
+                left.append((name, tree, since))
+        self.orphans = left
+
+    async def watch(self) -> None:
+        """Looks every 50 ms, for ever."""
+        while True:
+            self.look()
+            await asyncio.sleep(0.05)
 
     @property
     def live(self) -> list[Name]:

@@ -54,7 +54,7 @@ def taking(
         return Taking.BEHIND
     if not row and above < 0:
         return Taking.FULL  # an only-child stays a leaf
-    if place.stripe != tree and not (call.urgent and not place.out_degree):
+    if place.stripe != tree and place.out_degree:
         return Taking.FULL
     if left < len(place.parents) + place.spare or (call.inner and leaves):
         return Taking.TAKEN
@@ -114,18 +114,19 @@ def may_become(old: Place, new: Place) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Somebody who might take an orphan: at this depth, with this much room, as last heard."""
+    """Somebody who might take an orphan, at this depth.  `last`: it has no free slot in that tree, but
+    is childless and may change over to it, or has a leaf that may be displaced."""
 
     name: Name
     depth: int
-    room: int
+    last: bool = False
 
 
 def candidates(
-    tree: int, sequence: int, seen: Iterable[Seen], *, urgent: bool, inner: bool = False
+    tree: int, sequence: int, seen: Iterable[Seen], *, inner: bool = False
 ) -> dict[Name, Candidate]:
-    """From sights: those who have room in the tree themselves, and parents that have; for an orphan
-    with children there also parents of leaves."""
+    """From sights: those who have room in the tree themselves, and parents that have; childless
+    peers; for an orphan with children there also parents of leaves."""
     found: dict[Name, Candidate] = {}
     for each in seen:
         place, above = each.sight.place, each.sight.above[tree]
@@ -135,13 +136,13 @@ def candidates(
         if not is_newer(each.sequences[tree], sequence):
             continue
         if above > 0 and parent >= 0 and parent not in found:
-            found[parent] = Candidate(parent, depth - 1, above)
+            found[parent] = Candidate(parent, depth - 1)
         elif inner and above >= 0 and parent >= 0 and place.stripe != tree:
-            found.setdefault(parent, Candidate(parent, depth - 1, 0))
+            found.setdefault(parent, Candidate(parent, depth - 1, True))
         if place.name < 0 or (place.is_leaf(tree) and above < 0) or place.cohort:
             continue
         if place.stripe == tree and place.room > 0:
-            found[place.name] = Candidate(place.name, depth, place.room)
-        elif urgent and not place.out_degree:
-            found[place.name] = Candidate(place.name, depth + 1, place.room)
+            found[place.name] = Candidate(place.name, depth)
+        elif not place.out_degree:
+            found[place.name] = Candidate(place.name, depth + 1, True)
     return found

@@ -398,7 +398,7 @@ def pack_take_on(call: m.TakeOn) -> bytes:
         call.sequence,
         call.stripe,
         call.dead,
-        call.urgent | call.inner << 1,
+        call.inner,
     )
     # 96: so that an answer with some alternatives is at most three times as long.
     return table.packed(len(body)) + body + bytes(96)
@@ -407,8 +407,8 @@ def pack_take_on(call: m.TakeOn) -> bytes:
 def read_take_on(data: object) -> m.TakeOn:
     reader = Reader(data)
     reader.table()
-    target, child, tree, sequence, stripe, dead, flags = _TAKE_ON.unpack(reader.take(_TAKE_ON.size))
-    if tree >= MOST_STRIPES or flags > 3 or (child < 0 and child != SPECIAL):
+    target, child, tree, sequence, stripe, dead, inner = _TAKE_ON.unpack(reader.take(_TAKE_ON.size))
+    if tree >= MOST_STRIPES or inner > 1 or (child < 0 and child != SPECIAL):
         raise WireError("an orphan's call without sense")
     return m.TakeOn(
         checked_name(target),
@@ -417,8 +417,7 @@ def read_take_on(data: object) -> m.TakeOn:
         sequence,
         stripe,
         checked_name(dead),
-        bool(flags & 1),
-        bool(flags & 2),
+        bool(inner),
         reader.known,
     )
 

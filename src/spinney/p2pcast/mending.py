@@ -21,9 +21,9 @@ from spinney.p2pcast.station import Station
 
 LOOK_S = 0.3
 """What is waited for sights: a round trip of 200 ms; who is slower is no near parent."""
-ASKED_A_ROUND = 4
-URGENT_FROM = 2
-"""The round from which childless peers may change over to this tree."""
+NEAR = 8
+"""Neighbours that are asked for sights: with their parents some fifteen peers."""
+ASKED_A_ROUND = 6
 CHANGE_FROM = 5
 """The round from which a childless orphan works for the tree itself."""
 HELP_FROM = 6
@@ -63,7 +63,12 @@ class Mending:
         return [name for name in dict.fromkeys(names) if name not in (dead, seat.name)]
 
     async def _look_around(self, tree: int) -> list[m.Seen]:
-        return await self.station.look_many(self._near(tree)[:10], LOOK_S)
+        """Neighbours, and meanwhile peers that the registry names."""
+        station = self.station
+        near = asyncio.ensure_future(station.look_many(self._near(tree)[:NEAR], LOOK_S))
+        joined = await self.finder.some(station.settings.contacts)
+        far = await station.look_many(joined.names, LOOK_S)
+        return [*await near, *far]
 
     def orphan(self, tree: int, dead: Name, seen: list[m.Seen] | None = None) -> None:
         """Begins to look for a parent.  `seen`: who was asked just now."""
@@ -99,7 +104,6 @@ class Mending:
         """One round of asking; True once somebody has taken us."""
         seat, station = self.seat, self.station
         limb, rng = seat.limbs[tree], station.host.rng
-        urgent = turn >= URGENT_FROM
         if turn >= CHANGE_FROM and turn % 3 == 2:
             self._change_over(tree)
         owns = seat.place.stripe == tree
@@ -112,18 +116,16 @@ class Mending:
             around = [*joined.names, *self._near(tree)[:4]]
             seen = await station.look_many(around, LOOK_S)
         inner = owns and bool(seat.place.children[tree])
-        found = candidates(tree, limb.sequence, seen, urgent=urgent, inner=inner and turn > 0)
+        found = candidates(tree, limb.sequence, seen, inner=inner and turn > 0)
         for name in (seat.name, dead, *seat.place.children[tree]):
             found.pop(name, None)
         rows: list[Candidate] = list(found.values())
         rng.shuffle(rows)
-        rows.sort(key=lambda each: (each.room <= 0, each.depth))
-        # Many orphans of one parent look at the same: not all of them ask the very best first.
-        if len(rows) > 2:
-            top = rows[:3]
-            rng.shuffle(top)
-            rows[:3] = top
+        # All orphans of one parent look at the same few: so leaves ask anybody who has room, in
+        # random order, and only branches, for which depth matters, the shallowest first.
+        rows.sort(key=lambda each: (each.last, each.depth if inner else 0))
         asks = [(each.name, False) for each in rows[:ASKED_A_ROUND]]
+        told: set[Name] = set()
         up = limb.up
         if up != NOBODY and turn < 2 and (up != SOURCE or owns):
             first = up == SOURCE or bool(seat.place.children[tree])
@@ -136,16 +138,18 @@ class Mending:
             if name in tried or seat.place.parents[tree] != NOBODY:
                 continue
             tried.add(name)
-            displaces = inner and (instead or turn > 0)
-            answer = await self._ask(tree, name, dead if instead else NOBODY, urgent, displaces)
+            displaces = inner and (instead or turn > 0 or name in told)
+            answer = await self._ask(tree, name, dead if instead else NOBODY, displaces)
             if answer is None:
                 continue
             if answer.taking is m.Taking.TAKEN:
                 return True
             station.counts[f"refused: {answer.taking.name}"] += 1
-            if len(tried) < ASKED_A_ROUND and instead:
-                # The slot is a sibling's now, perhaps one with room.
-                asks += [(each, False) for each in answer.others if each != seat.name][:3]
+            if len(tried) < ASKED_A_ROUND:
+                others = [each for each in answer.others if each != seat.name]
+                rng.shuffle(others)
+                told.update(others)
+                asks[:0] = [(each, False) for each in others[:2]]
         return False
 
     def _change_over(self, tree: int) -> None:
@@ -156,7 +160,7 @@ class Mending:
             self.station.take(self.seat, changed)
 
     async def _ask(
-        self, tree: int, name: Name, dead: Name, urgent: bool, inner: bool
+        self, tree: int, name: Name, dead: Name, inner: bool
     ) -> m.Taken | None:
         seat, station = self.seat, self.station
         if seat.participant.held is not None or name == seat.name:
@@ -164,18 +168,18 @@ class Mending:
             return None
         seat.asking[tree] = name
         try:
-            return await self._asked(tree, name, dead, urgent, inner)
+            return await self._asked(tree, name, dead, inner)
         finally:
             del seat.asking[tree]
 
     async def _asked(
-        self, tree: int, name: Name, dead: Name, urgent: bool, inner: bool
+        self, tree: int, name: Name, dead: Name, inner: bool
     ) -> m.Taken | None:
         seat, station = self.seat, self.station
         limb = seat.limbs[tree]
         known = station.book.of([dead])
         stripe = seat.place.stripe
-        call = m.TakeOn(name, seat.name, tree, limb.sequence, stripe, dead, urgent, inner, known)
+        call = m.TakeOn(name, seat.name, tree, limb.sequence, stripe, dead, inner, known)
         try:
             taken = codec.read_taken(
                 await station.ask_orphan(call, codec.pack_take_on(call))

@@ -116,8 +116,7 @@ class Taking(IntEnum):
 @dataclass(frozen=True, slots=True)
 class TakeOn:
     """An orphan asks to be taken as a child.  `sequence`: the newest number that it has seen there;
-    `dead`: its parent, whose place it wants (SUBSTITUTE).  `urgent`: nobody had room: a childless
-    peer may change over to this tree.  `stripe`: that the orphan works for; only a peer of the tree's
+    `dead`: its parent, whose place it wants (SUBSTITUTE).  `stripe`: that the orphan works for; only a peer of the tree's
     own stripe can be its root.  `inner`: it has children there itself, and may displace a leaf."""
 
     target: Name
@@ -126,7 +125,6 @@ class TakeOn:
     sequence: int
     stripe: int = -1
     dead: Name = NOBODY
-    urgent: bool = False
     inner: bool = False
     known: Known = field(default_factory=dict)
 

@@ -149,8 +149,12 @@ class ForestNode:
                 room[tree] += max(above, 0)
             if each.sight.place.stripe >= 0:
                 room[each.sight.place.stripe] += max(each.sight.place.room, 0)
-        least = min(room)
-        own = self.host.rng.choice([tree for tree in range(stripes) if room[tree] == least])
+        # By lot, or all who join just now would work for the same tree.
+        weights = [1.0 / (1 + each) ** 2 for each in room]
+        lot, own = self.host.rng.random() * sum(weights), 0
+        while own < stripes - 1 and lot >= weights[own]:
+            lot -= weights[own]
+            own += 1
         place = replace(self.place, stripe=own, version=1)
         self.station.take(self.seat, place)
         # Others find its slots through it while it is still looking for some.

@@ -14,7 +14,7 @@ from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.attaching import is_newer, may_become, with_parent, without_children
 from spinney.p2pcast.book import Book
-from spinney.p2pcast.place import INCOMPLETE, NOBODY, SOURCE, SPECIAL, Name, Place, Sight
+from spinney.p2pcast.place import INCOMPLETE, NOBODY, SOURCE, SPECIAL, Cohort, Name, Place, Sight
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.transactions import Participant
 
@@ -77,6 +77,8 @@ class Seat:
         self.adopted: dict[Name, float] = {}
         self.rooms: dict[Name, tuple[int, int]] = {}
         """Children's (stripe, room)."""
+        self.mates: dict[Name, float] = {}
+        """The others of its cohort, by when they were last heard."""
         self.asking: dict[int, Name] = {}
         """Trees in which it is just asking somebody to take it."""
         self.patience_s = settings.cut_off_s
@@ -110,6 +112,9 @@ class Seat:
         for child in [each for each in self.heard if each not in children]:
             del self.heard[child], self.adopted[child]
             self.rooms.pop(child, None)
+        if old.cohort != place.cohort:
+            mates = [name for _, name in place.cohort if name != self.name]
+            self.mates = {name: self.mates.get(name, now) for name in mates}
         self._beats = [None] * len(place.parents)
         return moved
 
@@ -155,23 +160,26 @@ class Seat:
         aunts: tuple[Name, ...] = ()
         up = place.parents[tree]
         if tree == place.stripe:
-            row = [name for name in place.children[tree] if self._has_room(name, tree)]
+            row = [name for name in place.children[tree] if self.has_room(name, tree)]
             nieces = tuple(row[: m.ALTERNATIVES])
             aunts = tuple(name for name in limb.cousins if name != self.name)
         known = self.book.of((up, *aunts, *nieces))
         return m.Beat(tree, 0, self.name, depth, self.state(), False, False, up, aunts, nieces, known)
 
-    def _has_room(self, child: Name, tree: int) -> bool:
+    def has_room(self, child: Name, tree: int) -> bool:
         stripe, room = self.rooms.get(child, (-1, 0))
         return stripe == tree and room > 0
 
     def here(self) -> list[tuple[Name, bytes]]:
-        """Its word to each parent."""
+        """Its word to each parent, and to its mates in a cohort."""
         trees: dict[Name, int] = {}
         for tree, parent in enumerate(self.place.parents):
             if parent != NOBODY:
                 trees[parent] = trees.get(parent, 0) | 1 << tree
-        return [(parent, self.word(parent, bits)) for parent, bits in trees.items()]
+        for _, mate in self.place.cohort:
+            if mate != self.name:
+                trees.setdefault(mate, 0)
+        return [(other, self.word(other, bits)) for other, bits in trees.items()]
 
     def word(self, parent: Name, trees: int) -> bytes:
         place = self.place
@@ -211,6 +219,8 @@ class Seat:
     def child_said(self, here: m.Here, now: float) -> None:
         """A child's word: it lives, and it is my child in these trees."""
         child = here.sender
+        if child in self.mates:
+            self.mates[child] = now if here.room < 0 else NEVER
         if child not in self.heard:
             return
         self.heard[child] = now
@@ -255,6 +265,21 @@ class Seat:
         self.take(with_parent(self.place, tree, NOBODY), now)
         limb.up, limb.aunts, limb.cousins = up, aunts, cousins
         return dead
+
+    def mend_cohort(self, now: float) -> None:
+        """Without a child in another's tree it is in no cohort; mates that are silent, or say that
+        they are in none, are no longer in this one."""
+        place = self.place
+        if self.participant.held is not None or not place.version or place.name < 0:
+            return
+        cohort: Cohort = ()
+        if place.is_incomplete:
+            limit = now - self.settings.child_dead_s
+            lost = [name for name, heard in self.mates.items() if heard < limit]
+            cohort = tuple(row for row in place.cohort if row[1] not in lost)
+            cohort = cohort or ((place.stripe, place.name),)
+        if cohort != place.cohort:
+            self.take(replace(place, cohort=cohort, version=place.version + 1), now)
 
     def drop_silent(self, now: float) -> list[Name]:
         """Children from whom nothing was heard for long; they are no longer its children."""

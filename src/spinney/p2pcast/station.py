@@ -302,7 +302,8 @@ class Station:
         others = [
             name
             for name in seat.place.children[tree]
-            if name != call.child and seat.rooms.get(name, (-1, 0))[0] == tree
+            if name != call.child and (call.inner or seat.has_room(name, tree))
+            if name >= 0 and name not in leaves
         ]
         taken = m.Taken(
             answer,
@@ -375,8 +376,9 @@ class Station:
         for seat in list(self.seats.values()):
             self._watch(seat, now)
             if says_here:
-                for parent, word in seat.here():
-                    self.tell(parent, b"p2pcast.here", word)
+                for other, word in seat.here():
+                    self.tell(other, b"p2pcast.here", word)
+                seat.mend_cohort(now)
                 for child in seat.drop_silent(now):
                     self.counts["dropped: silent"] += 1
                     self.on_dropped(seat, child)
