@@ -115,7 +115,8 @@ class Mending:
             station.book.learn(joined.known)
             around = [*joined.names, *self._near(tree)[:4]]
             seen = await station.look_many(around, LOOK_S)
-        inner = owns and bool(seat.place.children[tree])
+        # An owner without children brings free slots: in time it may take a leaf's place, too.
+        inner = owns and (bool(seat.place.children[tree]) or turn > 0)
         found = candidates(tree, limb.sequence, seen, inner=inner and turn > 0)
         for name in (seat.name, dead, *seat.place.children[tree]):
             found.pop(name, None)

@@ -143,9 +143,14 @@ class Seat:
             packed = self._beats[tree] = codec.pack_beat(self._said(tree))
         return codec.with_sequence(packed, limb.sequence, idle=idle)
 
-    def farewell(self, tree: int) -> bytes:
-        """The last beat for a child: find another parent."""
-        return codec.pack_beat(replace(self._said(tree), idle=True, gone=True))
+    def farewell(self, tree: int, instead: Name = NOBODY) -> bytes:
+        """The last beat for a child: find another parent, perhaps who came in its stead."""
+        said = self._said(tree)
+        if instead != NOBODY:
+            nieces = (instead, *said.nieces)[: m.ALTERNATIVES]
+            known = {**said.known, **self.book.of((instead,))}
+            said = replace(said, nieces=nieces, known=known)
+        return codec.pack_beat(replace(said, idle=True, gone=True))
 
     def is_leaf_child(self, child: Name, tree: int) -> bool:
         """Has this child said that it works for another tree (so it has no children in this one)?

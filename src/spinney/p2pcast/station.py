@@ -296,7 +296,7 @@ class Station:
                 self.counts["taken"] += 1
                 place = with_child(seat.place, tree, call.child, dead)
                 if seat.name != SOURCE and place.room < 0:
-                    self._send_away(seat, tree, leaves[0])
+                    self._send_away(seat, tree, leaves[0], call.child)
                     place = with_child(seat.place, tree, call.child, leaves[0])
                 self.take(seat, place)
         others = [
@@ -315,10 +315,10 @@ class Station:
         )
         return {b"b": codec.pack_taken(taken)}
 
-    def _send_away(self, seat: Seat, tree: int, leaf: Name) -> None:
+    def _send_away(self, seat: Seat, tree: int, leaf: Name, newcomer: Name) -> None:
         """DIRECT: a leaf makes way for a branch, and is told whom it may ask."""
         self.counts["displaced"] += 1
-        self.tell(leaf, b"p2pcast.update", seat.farewell(tree))
+        self.tell(leaf, b"p2pcast.update", seat.farewell(tree, newcomer))
 
     # -- beats ----------------------------------------------------------------------------
 
