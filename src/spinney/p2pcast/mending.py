@@ -39,17 +39,25 @@ class Mending:
         self.finder = finder
         self.mended: list[tuple[int, float]] = []
         """(tree, seconds from the orphan's own word to the new parent's)."""
-        self._seen: dict[int, list[m.Seen]] = {}
+        self._near_by: dict[int, asyncio.Task[list[m.Seen]]] = {}
+        self._far_off: dict[int, asyncio.Task[list[m.Seen]]] = {}
+        self._given: dict[int, list[m.Seen]] = {}
         self._trees: set[int] = set()
 
     def suspect(self, tree: int) -> None:
         """The parent is silent: what might be needed is asked for meanwhile."""
-        if tree not in self._seen:
-            self._seen[tree] = []
-            self.station.spawn(self._scout(tree))
+        old = self._near_by.get(tree)
+        if old is None or old.done():
+            near, contacts = self._near(tree)[:NEAR], self.station.settings.contacts
+            loop = asyncio.get_running_loop()
+            look = self.station.look_many(near, LOOK_S)
+            self._near_by[tree] = loop.create_task(look)
+            self._far_off[tree] = loop.create_task(self._look_far(contacts))
 
-    async def _scout(self, tree: int) -> None:
-        self._seen[tree] = await self._look_around(tree)
+    async def _look_far(self, count: int) -> list[m.Seen]:
+        """Peers that the registry names."""
+        joined = await self.finder.some(count)
+        return await self.station.look_many(joined.names, LOOK_S)
 
     def _near(self, tree: int) -> list[Name]:
         seat = self.seat
@@ -62,20 +70,21 @@ class Mending:
         dead = seat.place.parents[tree]
         return [name for name in dict.fromkeys(names) if name not in (dead, seat.name)]
 
-    async def _look_around(self, tree: int) -> list[m.Seen]:
-        """Neighbours, and meanwhile peers that the registry names."""
-        station = self.station
-        near = asyncio.ensure_future(station.look_many(self._near(tree)[:NEAR], LOOK_S))
-        joined = await self.finder.some(station.settings.contacts)
-        far = await station.look_many(joined.names, LOOK_S)
-        return [*await near, *far]
+    async def _known(self, tree: int) -> list[m.Seen]:
+        """What was asked for when the parent fell silent."""
+        self.suspect(tree)
+        near, far = self._near_by.pop(tree), self._far_off.pop(tree)
+        seen = await near
+        if far.done() or not candidates(tree, self.seat.limbs[tree].sequence, seen):
+            seen = [*seen, *await far]
+        return seen
 
     def orphan(self, tree: int, dead: Name, seen: list[m.Seen] | None = None) -> None:
         """Begins to look for a parent.  `seen`: who was asked just now."""
         if tree in self._trees:
             return
         if seen is not None:
-            self._seen[tree] = seen
+            self._given[tree] = seen
         self._trees.add(tree)
         if not self.station.spawn(self._mend(tree, dead)):
             self._trees.discard(tree)
@@ -98,7 +107,6 @@ class Mending:
                 await asyncio.sleep(0.05 + 0.15 * station.host.rng.random() * min(turn, 8))
         finally:
             self._trees.discard(tree)
-            self._seen.pop(tree, None)
 
     async def _turn(self, tree: int, dead: Name, turn: int) -> bool:
         """One round of asking; True once somebody has taken us."""
@@ -107,12 +115,11 @@ class Mending:
         if turn >= CHANGE_FROM and turn % 3 == 2:
             self._change_over(tree)
         owns = seat.place.stripe == tree
-        seen = self._seen.get(tree) or []
+        seen = self._given.pop(tree, [])
         if not turn and not seen:
-            seen = await self._look_around(tree)
+            seen = await self._known(tree)
         if turn:
-            joined = await self.finder.some(station.settings.contacts + 2 * turn)
-            station.book.learn(joined.known)
+            joined = await self.finder.some(2 * station.settings.contacts + 2 * turn)
             around = [*joined.names, *self._near(tree)[:4]]
             seen = await station.look_many(around, LOOK_S)
         # An owner without children brings free slots: in time it may take a leaf's place, too.

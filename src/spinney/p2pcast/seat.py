@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import IntEnum
 
+from spinney.net.host import Rng
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.attaching import is_newer, may_become, with_parent, without_children
@@ -19,6 +20,8 @@ from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.transactions import Participant
 
 NEVER = -1e9
+REBALANCED = 0.1
+"""How likely a childless peer is to change over, each second, if its tree has more room."""
 
 
 class State(IntEnum):
@@ -285,6 +288,19 @@ class Seat:
             cohort = cohort or ((place.stripe, place.name),)
         if cohort != place.cohort:
             self.take(replace(place, cohort=cohort, version=place.version + 1), now)
+
+    def rebalance(self, now: float, rng: Rng) -> None:
+        """Without children, in a tree whose parent still has room, while in another the parent has
+        none: now and then it changes over, so that no tree is short of slots."""
+        place, limbs = self.place, self.limbs
+        if place.out_degree or place.stripe < 0 or self.participant.held is not None:
+            return
+        if limbs[place.stripe].above <= 0 or rng.random() >= REBALANCED:
+            return
+        short = [tree for tree, limb in enumerate(limbs) if limb.above == 0 and limb.depth > 0]
+        if short and not self.asking:
+            stripe = rng.choice(short)
+            self.take(replace(place, stripe=stripe, version=place.version + 1), now)
 
     def drop_silent(self, now: float) -> list[Name]:
         """Children from whom nothing was heard for long; they are no longer its children."""

@@ -15,7 +15,7 @@ class Settings:
     """Without a newer number for so many beats a peer says that it lives but is cut off."""
     probe_s: float = 0.5
     """A parent so long silent is asked: two beats, so that one lost datagram asks nobody."""
-    dead_s: float = 1.0
+    dead_s: float = 0.85
     """A parent silent for so long, probes unanswered, is dead: two probes had their round trip."""
     cut_off_s: float = 6.0
     """Idle beats for so long, up to twice as long by lot: the parent lives, but the tree above does

@@ -379,6 +379,7 @@ class Station:
                 for other, word in seat.here():
                     self.tell(other, b"p2pcast.here", word)
                 seat.mend_cohort(now)
+                seat.rebalance(now, self.host.rng)
                 for child in seat.drop_silent(now):
                     self.counts["dropped: silent"] += 1
                     self.on_dropped(seat, child)
