@@ -10,7 +10,9 @@ import asyncio
 from random import Random
 from typing import Any
 
+from spinney.net.host import Address
 from spinney.p2pcast.checks import Broken, whole
+from spinney.p2pcast.forest import Forest
 from spinney.p2pcast.node import ForestNode
 from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name, Place
 from spinney.p2pcast.settings import Settings
@@ -20,6 +22,11 @@ from spinney.sim import Constant, Link, SimHost, World
 STREAM = b"a stream"
 PORT = 6881
 HOP = Link(latency=Constant(0.1))
+
+
+def _neighbours(place: Place) -> list[Name]:
+    mates = [name for _, name in place.cohort]
+    return [*place.parents, *(child for _, child in place.edges()), *mates]
 
 
 class Crowd:
@@ -71,8 +78,9 @@ class Crowd:
         self.joining[name] = host.start(self._come(name, host))
         return name
 
-    async def _come(self, name: Name, host: SimHost) -> None:
-        node = ForestNode(
+    def _node(self, name: Name, host: SimHost) -> ForestNode:
+        """All that a node is given: its machine, the stream, and where the source is."""
+        return ForestNode(
             host,
             STREAM,
             (self.source_host.address, PORT),
@@ -81,12 +89,45 @@ class Crowd:
             spare=self.spare,
             settings=self.settings,
         )
+
+    async def _come(self, name: Name, host: SimHost) -> None:
+        node = self._node(name, host)
         await node.open((host.address, PORT))
         self.nodes[name] = node
         try:
             await node.join()
         finally:
             self.joining.pop(name, None)
+
+    async def plant(self, count: int) -> None:
+        """A forest that stands: joins made by the model, each node given its place.  Quick."""
+        model = Forest(self.stripes, self.rng, spare=self.spare)
+        names = [self.rng.getrandbits(63) for _ in range(count)]
+        for name in names:
+            model.join(name, since=self.world.wall_start_s)
+        hosts = {name: self.world.host(f"p{at}") for at, name in enumerate(names)}
+        at = {name: (host.address, PORT) for name, host in hosts.items()}
+        for name, host in hosts.items():
+            self.hosts[name] = host
+            await host.start(self._planted(name, host, model.places[name], at))
+        for name in (SOURCE, SPECIAL):
+            seat = self.source.station.seats[name]
+            near = _neighbours(model.places[name])
+            self.source.station.book.learn({each: at[each] for each in near if each in at})
+            seat.take(model.places[name], self.now)
+        for name in names:
+            self.source.peers.add(name)
+        self.source.addresses.update(at)
+        await asyncio.sleep(3.0)
+
+    async def _planted(
+        self, name: Name, host: SimHost, place: Place, at: dict[Name, Address]
+    ) -> None:
+        node = self._node(name, host)
+        node.station.book.learn({each: at[each] for each in _neighbours(place) if each in at})
+        node.seat.take(place, self.now)
+        await node.open((host.address, PORT))
+        self.nodes[name] = node
 
     async def grow(self, count: int, *, at_once: int = 8, limit_s: float = 120.0) -> None:
         """Newcomers, so many at once, until all have joined."""
@@ -165,6 +206,21 @@ class Crowd:
                 raise broken
             await asyncio.sleep(0.1)
         return self.now - began
+
+    async def mended(self, limit_s: float) -> float | None:
+        """As `whole`, once nobody is joining; None if the limit passes."""
+        began = self.now
+        while self.now - began <= limit_s:
+            if not self.joining and self.broken() is None:
+                return self.now - began
+            await asyncio.sleep(0.1)
+        return None
+
+    def spent(self) -> list[int]:
+        """Datagrams and bytes (headers left out) that arrived or were lost so far."""
+        log = self.world.log
+        log.fold()
+        return [log.arrivals + log.lost_count, log.arrived_bytes + log.lost_bytes]
 
     def lacking(self) -> list[int]:
         """For each live peer the trees in which it is cut off from the source."""

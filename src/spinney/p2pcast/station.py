@@ -101,8 +101,6 @@ class Station:
     def tell(self, name: Name, method: bytes, body: bytes) -> None:
         address = self.book.find(name)
         if address is not None:
-            self.counts["sent"] += 1
-            self.counts["bytes"] += len(body) + 60
             self.krpc.tell(address, method, {b"b": body, b"s": self.stream})
 
     async def ask(
@@ -113,8 +111,6 @@ class Station:
         address = self.book.find(name)
         if address is None:
             raise NoAnswerError(f"nobody said where {name} is")
-        self.counts["sent"] += 1
-        self.counts["bytes"] += len(body) + 60
         arguments: Arguments = {b"b": body, b"s": self.stream}
         values = await self.krpc.call(
             address, method, arguments, timeout_s=timeout_s, attempts=attempts
@@ -127,8 +123,6 @@ class Station:
         if address is None:
             raise CallError("nobody said where it is", SERVER)
         method = b"p2pcast.takeon" if call.dead == NOBODY else b"p2pcast.substitute"
-        self.counts["sent"] += 1
-        self.counts["bytes"] += len(body) + 60
         # The dead one is probed meanwhile.
         wait_s = self.settings.call_s + (0.3 if call.dead != NOBODY else 0.0)
         arguments: Arguments = {b"b": body, b"o": 1, b"s": self.stream}
@@ -349,8 +343,6 @@ class Station:
         if not row:
             return
         arguments: Arguments = {b"b": seat.beat(tree, idle=idle), b"s": self.stream}
-        self.counts["sent"] += len(row)
-        self.counts["bytes"] += len(row) * (len(arguments[b"b"]) + 60)
         find, tell = self.book.find, self.krpc.tell
         for child in row:
             address = find(child)
