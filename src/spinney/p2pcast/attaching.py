@@ -99,7 +99,7 @@ def may_become(old: Place, new: Place) -> bool:
         return not load
     if load > stripes + new.spare or not 0 <= new.stripe < stripes:
         return False
-    if new.is_incomplete and (not new.cohort or load > stripes + new.spare):
+    if new.is_incomplete and (not new.cohort or load > stripes):
         return False
     for tree in range(stripes):
         more = set(new.children[tree]) - set(old.children[tree])

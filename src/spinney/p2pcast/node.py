@@ -85,6 +85,7 @@ class ForestNode:
         station.on_doubtful_parent = lambda seat, tree: self.mending.suspect(tree)
         station.on_dropped = lambda seat, child: self._dropped(child)
         station.use(krpc)
+        station.spawn(self._stay())
 
     def close(self) -> None:
         self.station.close()
@@ -164,6 +165,13 @@ class ForestNode:
         until = self.host.time() + self.settings.call_s * 40
         while not self.is_placed and self.host.time() < until:
             await asyncio.sleep(0.1)
+
+    async def _stay(self) -> None:
+        """Until `close`."""
+        while True:
+            await asyncio.sleep(self.settings.renew_s * self.host.rng.uniform(0.8, 1.0))
+            if self.seat.place.version and not self.seat.leaves:
+                await self.finder.some(0, staying=True)
 
     async def _register(self) -> None:
         await self.finder.some(0, staying=True)

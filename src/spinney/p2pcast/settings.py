@@ -41,5 +41,7 @@ class Settings:
     """Random peers that a newcomer asks."""
     planned_joins: int = 2
     """Where there are spare slots, a newcomer whose plans failed so often attaches tree by tree."""
+    renew_s: float = 10.0
+    """Between a peer's words to the registry: it may have been forgotten after a partition."""
     rounds: int = 40
     """Of looking for a parent, before the orphan joins anew."""

@@ -269,7 +269,7 @@ class Station:
     async def _check_accused(self, seat: Seat, query: Query, call: m.TakeOn) -> None:
         """The orphan says that my child is dead: I ask it myself."""
         said = await self.look(call.dead, 0.3)
-        alive = said is not None and call.child in said.sight.place.children[call.tree]
+        alive = said is not None and said.sight.place.parents[call.tree] == seat.name
         self.krpc.answer(query, self._take_orphan(seat, query, call, not alive))
 
     def _take_orphan(self, seat: Seat, query: Query, call: m.TakeOn, gone: bool) -> Arguments:
