@@ -89,6 +89,11 @@ class Sketch:
         """Children that it can still take, in whatever tree the rules allow."""
         return len(self.parents) + self.before.spare - self.load if self.name >= 0 else 0
 
+    @property
+    def lendable(self) -> int:
+        """Slots that it could lend to leaves of other trees: spare ones are for its own."""
+        return len(self.parents) - self.load if self.name >= 0 else 0
+
     def has_child(self, name: Name) -> bool:
         return any(name in row for row in self.children)
 
@@ -102,9 +107,7 @@ class Sketch:
         changed = (self.stripe, parents, rows, self.cohort)
         if changed == (old.stripe, old.parents, old.children, old.cohort):
             return old
-        return Place(
-            self.name, *changed[:3], self.cohort, old.spare, old.since, old.version + 1
-        )
+        return Place(self.name, *changed[:3], self.cohort, old.spare, old.since, old.version + 1)
 
 
 class Draft:
@@ -118,6 +121,14 @@ class Draft:
         """Incomplete peers that were seen, or named as somebody's parent."""
         self.barred: dict[Name, None] = {}
         """Who must not be given anything: it leaves, or is only on its way."""
+
+    def again(self) -> Draft:
+        """A fresh draft that has seen the same."""
+        fresh = Draft(self.stripes)
+        fresh.known = {name: Sketch(known.sight) for name, known in self.known.items()}
+        fresh.met = self.met
+        fresh.barred = dict(self.barred)
+        return fresh
 
     def look(self, name: Name) -> Planning[Sketch | None]:
         """The peer as this draft has it so far; asked for at most once."""
@@ -144,7 +155,8 @@ class Draft:
 
     def newcomer(self, name: Name, *, spare: int, since: float) -> Sketch:
         place = empty_place(name, self.stripes, spare=spare, since=since)
-        self.known[name] = Sketch(Sight(place, (0,) * self.stripes, (0,) * self.stripes))
+        zeros = (0,) * self.stripes
+        self.known[name] = Sketch(Sight(place, zeros, zeros, (NOBODY,) * self.stripes))
         self.barred[name] = None
         return self.known[name]
 

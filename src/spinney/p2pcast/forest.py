@@ -17,11 +17,12 @@ from spinney.net.host import Rng
 from spinney.p2pcast.draft import Move, Plan, Planning
 from spinney.p2pcast.joining import Newcomer, plan_join
 from spinney.p2pcast.layout import lay_out
-from spinney.p2pcast.leaving import plan_leave
+from spinney.p2pcast.leaving import SINK_LEVELS, plan_leave
 from spinney.p2pcast.place import (
     INCOMPLETE,
     LEAST_STRIPES,
     MOST_STRIPES,
+    NOBODY,
     SOURCE,
     SPECIAL,
     Name,
@@ -29,13 +30,14 @@ from spinney.p2pcast.place import (
     Sight,
     empty_place,
 )
+from spinney.p2pcast.seniority import plan_rise
 from spinney.p2pcast.special import Special
 
 CONTACTS = 4
 """Random peers that the registry names to a newcomer."""
-TRIES = 4
-"""Times that a plan is made anew, with other contacts, before the source lays out few peers."""
-LAID_OUT_AT_MOST = 4
+TRIES = 6
+"""Times that a plan is made anew, each with twice as many contacts."""
+LAID_OUT_AT_MOST = 6
 """Times f: up to so many peers the source may lay out the forest anew."""
 
 
@@ -85,6 +87,7 @@ class Forest:
         spare: int = 0,
         contacts: int = CONTACTS,
         prefer_old: bool = True,
+        sink_levels: int = SINK_LEVELS,
     ) -> None:
         if not LEAST_STRIPES <= stripes <= MOST_STRIPES:
             raise UsageError(f"a forest has {LEAST_STRIPES} to {MOST_STRIPES} stripes")
@@ -94,9 +97,12 @@ class Forest:
         self.spare = spare
         self.contacts = contacts
         self.prefer_old = prefer_old
+        self.sink_levels = sink_levels
         self.rng = rng
         self.fallen: dict[Name, None] = {}
         """Peers that are gone but still have their places: their neighbours have not mended yet."""
+        self.offers = spare > 0
+        """Has anybody offered spare slots?"""
         self.totals = Totals()
         self.special = Special()
         source = empty_place(SOURCE, stripes, spare=spare)
@@ -122,7 +128,9 @@ class Forest:
             return None
         depths = tuple(self.depth(name, stripe) for stripe in range(self.stripes))
         above = tuple(self._state(parent) for parent in place.parents)
-        return Sight(place, depths, above, name not in self.fallen)
+        rows = zip(place.parents, above, strict=True)
+        slots = tuple(self._slot(parent, state, at) for at, (parent, state) in enumerate(rows))
+        return Sight(place, depths, above, slots, name not in self.fallen)
 
     def _state(self, parent: Name) -> int:
         place = self.places.get(parent)
@@ -131,6 +139,17 @@ class Forest:
         if place.cohort:
             return INCOMPLETE
         return 0 if parent in self.fallen else place.room
+
+    def _slot(self, parent: Name, state: int, stripe: int) -> Name:
+        if state > 0:
+            return parent
+        if state < 0 or not self.offers or parent < 0:
+            return NOBODY
+        for child in self.places[parent].children[stripe]:
+            place = self.places[child]
+            if place.stripe == stripe and place.room > 0 and child not in self.fallen:
+                return child
+        return NOBODY
 
     def depth(self, name: Name, stripe: int) -> int:
         """Edges between this peer and the root of a tree; the source's is -1."""
@@ -197,6 +216,7 @@ class Forest:
         assert name not in self.places
         offered = self.spare if spare is None else spare
         newcomer = Newcomer(name, offered, since)
+        self.offers |= offered > 0
         if len(self) < self.stripes:
             return self._lay_out("join", added=newcomer)
 
@@ -213,10 +233,22 @@ class Forest:
 
         def plan(contacts: list[Name]) -> Planning[Plan | None]:
             near = [each for each in contacts if each != name]
-            return plan_leave(self.stripes, name, near, self.rng, prefer_old=self.prefer_old)
+            return plan_leave(
+                self.stripes,
+                name,
+                near,
+                self.rng,
+                prefer_old=self.prefer_old,
+                sink_levels=self.sink_levels,
+            )
 
         cost = self._change("leave", plan, self.contacts)
         return cost if cost is not None else self._lay_out("leave", gone=name)
+
+    def rise(self, name: Name, now: float) -> Cost | None:
+        """A peer that is much older than its parent changes places with it; None if it is not."""
+        plan, asked = self.solve(plan_rise(self.stripes, name, now))
+        return self._done(plan, asked) if plan is not None else None
 
     def fall(self, names: Iterable[Name]) -> None:
         """These peers fail, together; `mend` fills their places."""
@@ -224,31 +256,44 @@ class Forest:
 
     def mend(self) -> list[Cost]:
         """Fills the places of all fallen peers, one after the other, roots first: a parent fills
-        the places of its children before they need it."""
+        the places of its children before they need it.  Where no way is seen yet the others go
+        first.  Raises `DeadEnd` if none of them is left that does."""
         order = sorted(
             self.fallen, key=lambda name: (self.depth(name, self.places[name].stripe), name)
         )
-        return [self.leave(name) for name in order]
+        costs: list[Cost] = []
+        while order:
+            later: list[Name] = []
+            for name in order:
+                try:
+                    costs.append(self.leave(name))
+                except DeadEnd:
+                    later.append(name)
+            if len(later) == len(order):
+                raise DeadEnd(f"{len(later)} fallen peers that nothing can replace")
+            order = later
+        return costs
 
     def _change(
         self, kind: str, planner: Callable[[list[Name]], Planning[Plan | None]], contacts: int
     ) -> Cost | None:
         calls = 0
         for attempt in range(TRIES):
-            plan, asked = self.solve(planner(self.some(contacts * (1 + attempt))))
+            plan, asked = self.solve(planner(self.some(contacts << attempt)))
             calls += asked + 1
             if plan is None:
                 self.totals.retries += 1
                 continue
-            self.apply(plan)
-            self.totals.kinds[plan.kind] += 1
-            self.special.told(plan)
-            updates = sum(place.out_degree for place in plan.writes.values())
-            calls += len(plan.writes)
-            return Cost(
-                plan.kind, calls, plan.moved_edges, len(plan.writes), updates, plan.moves
-            )
+            return self._done(plan, calls)
         return None
+
+    def _done(self, plan: Plan, calls: int) -> Cost:
+        self.apply(plan)
+        self.totals.kinds[plan.kind] += 1
+        self.special.told(plan)
+        updates = sum(place.out_degree for place in plan.writes.values())
+        written = len(plan.writes)
+        return Cost(plan.kind, calls + written, plan.moved_edges, written, updates, plan.moves)
 
     def _lay_out(
         self, kind: str, *, added: Newcomer | None = None, gone: Name | None = None
@@ -259,9 +304,7 @@ class Forest:
         before = dict(self.places)
         kept = [before[name] for name in sorted(self._names) if name != gone]
         if added is not None:
-            kept.append(
-                empty_place(added.name, self.stripes, spare=added.spare, since=added.since)
-            )
+            kept.append(empty_place(added.name, self.stripes, spare=added.spare, since=added.since))
         made = lay_out(self.stripes, kept, before[SOURCE], before[SPECIAL])
         moves = [
             Move(stripe, name, old.parents[stripe], place.parents[stripe])

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 
 from spinney.net.host import Rng
 from spinney.p2pcast.cohorts import enter, members_of
-from spinney.p2pcast.draft import Blind, Draft, Plan, Planning, Sketch
+from spinney.p2pcast.draft import Blind, Draft, Plan, Planning
 from spinney.p2pcast.place import Name
-from spinney.p2pcast.scouting import Prospects, find_leaf, scout, take_slot, walk_to_leaf
+from spinney.p2pcast.scouting import Prospects, climb, find_leaf, scout, take_slot, walk_to_leaf
 
-COHORTS_TRIED = 3
+COHORTS_TRIED = 8
 """Cohorts that a newcomer tries to enter before it founds one."""
 
 
@@ -47,30 +47,25 @@ def plan_join(
         prospects = yield from scout(scouting, contacts)
         if not prospects.asked:
             return None
+        if any(prospects.slots):
+            for stripe, row in enumerate(prospects.slots):
+                if not row:
+                    yield from climb(scouting, prospects, stripe)
         lacking = [stripe for stripe, row in enumerate(prospects.slots) if not row]
         if len(lacking) <= 1:
-            plan = yield from _plain(_again(scouting), newcomer, prospects, rng)
+            plan = yield from _plain(scouting.again(), newcomer, prospects, rng)
             if plan is not None:
                 return plan
         if not scouting.met:
             yield from _walk_as_the_paper(scouting, prospects, rng)
         for name in list(scouting.met)[:COHORTS_TRIED]:
-            draft = _again(scouting)
+            draft = scouting.again()
             plan = yield from _by_cohort(draft, newcomer, name, prospects, rng)
             if plan is not None:
                 return plan
-        return (yield from _found(_again(scouting), newcomer, prospects, rng))
+        return (yield from _found(scouting.again(), newcomer, prospects, rng))
     except Blind:
         return None
-
-
-def _again(draft: Draft) -> Draft:
-    """A fresh draft that has seen the same."""
-    fresh = Draft(draft.stripes)
-    fresh.known = {name: Sketch(known.sight) for name, known in draft.known.items()}
-    fresh.met = draft.met
-    fresh.barred = dict(draft.barred)
-    return fresh
 
 
 def _plain(

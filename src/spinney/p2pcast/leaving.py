@@ -5,7 +5,7 @@ children and parents, UPDATE), the sights of its neighbours and of the peer that
 and those of that peer's neighbours.
 
     childless    it had no children: its parents lose a leaf, nothing else moves
-    incomplete   the reverse of a join (`cohorts.extract`)
+    incomplete   the reverse of a join (`extracting`)
     promotion    a childless peer (spare slots make some) takes the place in the one tree, where it
                  was a leaf, and its children
     substitution an incomplete peer is taken out of its cohort and gets all f places: it comes from
@@ -14,7 +14,8 @@ and those of that peer's neighbours.
                  one that left); what it leaves behind founds a cohort
 
 The paper fills the bubble with a child and lets children ripple up; docs/decisions/p2pcast.md says
-why not.  `prefer_old`: of several possible substitutes the one that has been there longest.
+why not.  `prefer_old`: of several possible substitutes the one that has been there longest, and
+inner children that are older rise first (`seniority`).
 """
 
 from __future__ import annotations
@@ -22,14 +23,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spinney.net.host import Rng
-from spinney.p2pcast.cohorts import extract
+from spinney.p2pcast.cohorts import members_of
 from spinney.p2pcast.draft import Blind, Draft, Plan, Planning, Sketch
-from spinney.p2pcast.joining import _again
+from spinney.p2pcast.extracting import extract, shed_all
+from spinney.p2pcast.lodging import DEEPEST
 from spinney.p2pcast.place import Name
 from spinney.p2pcast.scouting import Prospects, scout
+from spinney.p2pcast.seniority import sink
 
 SEARCH_LOOKS = 48
-"""Peers of its subtree that are asked for a substitute: three children rows at the highest arity."""
+"""Peers that are asked in search of a substitute: three rows of children at the highest arity."""
+FEW = 6
+"""Peers with few children that are tried when there is hardly anybody without."""
+SINK_LEVELS = 1
+"""Levels by which a fallen peer's place sinks, to older peers' good, before it is filled."""
 ENOUGH = 3
 """Candidates after which the search for a substitute ends."""
 
@@ -41,6 +48,7 @@ def plan_leave(
     rng: Rng,
     *,
     prefer_old: bool = True,
+    sink_levels: int = SINK_LEVELS,
 ) -> Planning[Plan | None]:
     """`contacts`: random peers that are asked only when the neighbourhood has nobody.  None: no way
     was found; ask for other contacts."""
@@ -49,21 +57,27 @@ def plan_leave(
         peer = yield from seen.must(name)
         seen.barred[name] = None
         if not any(peer.children):
-            return (yield from _childless(_again(seen), name))
+            return (yield from _childless(seen.again(), name))
         if peer.cohort:
-            return (yield from _taken_out(_again(seen), name, rng, contacts, "leave: incomplete"))
+            plan = yield from _taken_out(seen.again(), name, rng, contacts)
+            if plan is not None:
+                return plan
         found = yield from _substitutes(seen, peer, contacts, rng)
         if prefer_old:
             found.sort(key=lambda each: each.before.since)
+        found.sort(key=lambda each: each.load if not each.cohort else 0)
+        levels = sink_levels if prefer_old and not peer.cohort else 0
         for each in found:
-            fresh = _again(seen)
-            if each.cohort:
-                plan = yield from _substitute(fresh, name, each.name, rng, contacts)
+            fresh = seen.again()
+            if each.cohort or peer.cohort:
+                plan = yield from _substitute(fresh, name, each.name, rng, contacts, levels)
             else:
-                plan = yield from _promote(fresh, name, each.name)
+                plan = yield from _promote(fresh, name, each.name, rng, contacts, levels)
             if plan is not None:
                 return plan
-        return (yield from _last_level(_again(seen), name, rng, contacts))
+        if peer.cohort:
+            return None
+        return (yield from _last_level(seen.again(), name, rng, contacts))
     except Blind:
         return None
 
@@ -77,13 +91,13 @@ def _childless(draft: Draft, name: Name) -> Planning[Plan]:
 
 
 def _taken_out(
-    draft: Draft, name: Name, rng: Rng, contacts: Sequence[Name], kind: str
+    draft: Draft, name: Name, rng: Rng, contacts: Sequence[Name]
 ) -> Planning[Plan | None]:
     peer = yield from draft.must(name)
     prospects = yield from _slots_near(draft, peer, contacts)
     if not (yield from extract(draft, peer, prospects, rng)):
         return None
-    return (yield from draft.finish(kind, name))
+    return (yield from draft.finish("leave: incomplete", name))
 
 
 def _slots_near(draft: Draft, peer: Sketch, contacts: Sequence[Name]) -> Planning[Prospects]:
@@ -99,7 +113,8 @@ def _has_spare(draft: Draft) -> bool:
 def _substitutes(
     draft: Draft, peer: Sketch, contacts: Sequence[Name], rng: Rng
 ) -> Planning[list[Sketch]]:
-    """Childless or incomplete peers: in its own subtree, breadth first, then among the contacts.
+    """Childless or incomplete peers: in its own subtree, breadth first, then among the contacts;
+    behind them the peers met that have fewest children.
 
     Each peer that is asked names the incomplete ones among its parents, too.
     """
@@ -128,7 +143,12 @@ def _substitutes(
                 sketch = yield from draft.look(parent)
                 if sketch is not None and _can_substitute(sketch):
                     found[parent] = sketch
-    return list(found.values())
+    few = [
+        each for each in draft.known.values() if each.before.room > 0 and each.load and each.alive
+    ]
+    few = [each for each in few if each.name not in draft.barred]
+    few.sort(key=lambda each: each.load)
+    return [*found.values(), *few[:FEW]]
 
 
 def _can_substitute(peer: Sketch) -> bool:
@@ -145,35 +165,61 @@ def _take_all(draft: Draft, old: Sketch, new: Sketch, stripe: int) -> Planning[N
         draft.adopt(stripe, new, child)
 
 
-def _promote(draft: Draft, name: Name, substitute: Name) -> Planning[Plan | None]:
+def _promote(
+    draft: Draft,
+    name: Name,
+    substitute: Name,
+    rng: Rng,
+    contacts: Sequence[Name],
+    levels: int,
+) -> Planning[Plan | None]:
+    """The few children that it has find other parents, such as the one that lost a leaf by this
+    leave; then it is a leaf everywhere and changes over to the fallen peer's tree."""
     peer = yield from draft.must(name)
     new = yield from draft.must(substitute)
-    own = peer.stripe
+    own, left = peer.stripe, new.stripe
+    draft.barred[substitute] = None
     yield from draft.must(new.parents[own])
+    for stripe in range(draft.stripes):
+        yield from draft.must(peer.parents[stripe])
+        if stripe != own:
+            draft.drop(stripe, peer)
+    if new.load:
+        prospects = yield from _slots_near(draft, peer, [*contacts, *peer.parents])
+        prospects.slots[left].insert(0, (0, peer.before.parents[left]))
+        if not (yield from shed_all(draft, new, prospects, rng)):
+            return None
     draft.drop(own, new)
     new.stripe = own
+    yield from sink(draft, peer, new, levels)
     yield from _take_all(draft, peer, new, own)
-    for stripe in range(draft.stripes):
-        if stripe != own:
-            yield from draft.must(peer.parents[stripe])
-            draft.drop(stripe, peer)
     return (yield from draft.finish("leave: promotion", name))
 
 
 def _substitute(
-    draft: Draft, name: Name, substitute: Name, rng: Rng, contacts: Sequence[Name]
+    draft: Draft,
+    name: Name,
+    substitute: Name,
+    rng: Rng,
+    contacts: Sequence[Name],
+    levels: int,
 ) -> Planning[Plan | None]:
     peer = yield from draft.must(name)
     new = yield from draft.must(substitute)
     prospects = yield from _slots_near(draft, new, contacts)
     if not (yield from extract(draft, new, prospects, rng)):
         return None
+    yield from sink(draft, peer, new, levels)
     yield from _into_all_places(draft, peer, new)
     return (yield from draft.finish("leave: substitution", name))
 
 
 def _into_all_places(draft: Draft, peer: Sketch, new: Sketch) -> Planning[None]:
     new.stripe = peer.stripe
+    if peer.cohort:
+        mates = [each for each in (yield from members_of(draft, peer)) if each is not peer]
+        peer.cohort = ()
+        draft.set_cohort([*mates, new])
     for stripe in range(draft.stripes):
         yield from _take_all(draft, peer, new, stripe)
 
@@ -184,7 +230,7 @@ def _last_level(
     """Down from the peer to one whose children are all leaves; that one is taken out."""
     peer = yield from draft.must(name)
     low, own = peer, peer.stripe
-    for _ in range(64):
+    for _ in range(DEEPEST):
         inner = []
         for child_name in low.children[own]:
             child = yield from draft.must(child_name)

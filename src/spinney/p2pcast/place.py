@@ -80,7 +80,8 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What a peer answers: its place; its depth in each tree (a root: 0); for each tree the free
-    slots of its parent there, or `INCOMPLETE`.
+    slots of its parent there, or `INCOMPLETE`; and for each tree an owner that has a free slot,
+    the parent itself or one of its children (who tell it), or `NOBODY`.
 
     `alive` is False when the peer itself is gone and a neighbour answers with what it was told:
     such a peer is never chosen for anything, but its neighbours must be written to.
@@ -89,6 +90,7 @@ class Sight:
     place: Place
     depths: tuple[int, ...]
     above: tuple[int, ...]
+    slots: tuple[Name, ...]
     alive: bool = True
 
 

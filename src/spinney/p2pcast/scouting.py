@@ -15,6 +15,8 @@ from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name
 
 WALK_LOOKS = 40
 """Peers that one walk asks at most: several levels of a tree of arity 16 down to a leaf."""
+CLIMB = 4
+"""Levels that are climbed in one tree for a free slot: a parent there knows f + s others."""
 
 
 @dataclass(slots=True)
@@ -53,13 +55,31 @@ def _note(found: Prospects, sketch: Sketch, stripe: int, heard: dict[Name, None]
     parent = sketch.parents[stripe]
     if sketch.is_leaf(stripe) and above >= 0:
         found.leaves[stripe].append((depth, sketch.name))
-    if above > 0 and (parent, stripe) not in heard:
-        found.slots[stripe].append((depth, parent))
-        found.room[stripe] += above
+    slot = sketch.sight.slots[stripe]
+    if slot != NOBODY and slot not in heard:
+        heard[slot] = None  # an owner has slots in one tree only
+        found.slots[stripe].append((depth if slot == parent else depth + 1, slot))
+        found.room[stripe] += max(1, above)
     own_room = sketch.before.room
     if stripe == sketch.stripe and own_room > 0 and above >= 0:
         found.slots[stripe].append((depth + 1, sketch.name))
         found.room[stripe] += own_room
+
+
+def climb(draft: Draft, found: Prospects, stripe: int) -> Planning[None]:
+    """Asks the ancestors of a contact in one tree for a free slot, a few levels up."""
+    name = found.asked[0]
+    for _ in range(CLIMB):
+        sketch = yield from draft.look(name)
+        if sketch is None or not sketch.alive:
+            return
+        slot = sketch.sight.slots[stripe]
+        if slot != NOBODY:
+            found.slots[stripe].append((sketch.depths[stripe], slot))
+            return
+        name = sketch.parents[stripe]
+        if name < 0:
+            return
 
 
 def take_slot(draft: Draft, row: list[tuple[int, Name]], stripe: int) -> Planning[Sketch | None]:
@@ -155,4 +175,6 @@ def walk_to_leaf(
             children = list(sketch.children[stripe])
             rng.shuffle(children)
             frontier = [*children, *frontier] if name != SPECIAL else frontier
+        else:
+            frontier.insert(0, sketch.parents[stripe])
     return None
