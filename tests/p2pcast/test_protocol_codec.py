@@ -57,7 +57,7 @@ def test_a_sight_is_read_as_it_was_written_with_every_address(
     place: Place, alive: bool, reachable: bool
 ) -> None:
     stripes = len(place.parents)
-    sight = Sight(place, tuple(range(stripes)), (-1,) * stripes, alive)
+    sight = Sight(place, tuple(range(stripes)), (-1,) * stripes, place.parents, alive)
     seen = m.Seen(sight, tuple(range(stripes)), known_of(place), reachable)
     packed = codec.pack_seen(seen)
     assert codec.read_seen(packed) == seen

@@ -137,7 +137,10 @@ def candidates(
             continue
         if above > 0 and parent >= 0 and parent not in found:
             found[parent] = Candidate(parent, depth - 1)
-        elif inner and above >= 0 and parent >= 0 and place.stripe != tree:
+        slot = each.sight.slots[tree]
+        if slot >= 0 and slot not in found:
+            found[slot] = Candidate(slot, depth)
+        if inner and above >= 0 and parent >= 0 and place.stripe != tree:
             found.setdefault(parent, Candidate(parent, depth - 1, True))
         if place.name < 0 or (place.is_leaf(tree) and above < 0) or place.cohort:
             continue

@@ -223,7 +223,7 @@ def read_search(data: object) -> m.Search:
 def pack_seen(seen: m.Seen, room_bytes: int = ROOM_BYTES) -> bytes:
     sight, table = seen.sight, Table(seen.known, min(room_bytes, ROOM_BYTES))
     stripes = len(sight.depths)
-    body = _pack_place(table, sight.place)
+    body = _pack_place(table, sight.place) + bytes(map(table.at, sight.slots))
     body += struct.pack(
         f">B{stripes}h{stripes}b{stripes}I",
         sight.alive | seen.reachable << 1,
@@ -239,6 +239,7 @@ def read_seen(data: object) -> m.Seen:
     reader.table()
     place = _read_place(reader)
     stripes = len(place.parents)
+    slots = tuple(reader.name() for _ in range(stripes))
     flags = reader.byte()
     depths = struct.unpack(f">{stripes}h", reader.take(2 * stripes))
     above = struct.unpack(f">{stripes}b", reader.take(stripes))
@@ -246,7 +247,7 @@ def read_seen(data: object) -> m.Seen:
     reader.end()
     if flags > 3:
         raise WireError("a sight with unknown flags")
-    sight = Sight(place, depths, above, bool(flags & 1))
+    sight = Sight(place, depths, above, slots, bool(flags & 1))
     return m.Seen(sight, sequences, reader.known, bool(flags & 2))
 
 

@@ -26,8 +26,8 @@ from spinney.p2pcast.transactions import Lock, Outcome, Transaction, Vote
 Known: TypeAlias = dict[Name, Address]
 """Addresses of peers that a message names."""
 
-MAX_NAMED = 72
-"""Different names in one message: a place at f = 16 with 16 spare slots has 63, and witnesses."""
+MAX_NAMED = 80
+"""Different names in one message: a place at f = 16 with 16 spare slots has 63, a sight 16 more."""
 ALTERNATIVES = 3
 """Of each kind in a beat."""
 WITNESSES = 6

@@ -136,8 +136,19 @@ class Seat:
         above = tuple(limb.above for limb in self.limbs)
         names = [*place.parents, *(child for _, child in place.edges())]
         names += [name for _, name in place.cohort]
+        slots = tuple(map(self._slot, range(len(place.parents))))
+        names += slots
         sequences = tuple(limb.sequence for limb in self.limbs)
-        return m.Seen(Sight(place, depths, above), sequences, self.book.of(names))
+        return m.Seen(Sight(place, depths, above, slots), sequences, self.book.of(names))
+
+    def _slot(self, tree: int) -> Name:
+        """An owner with a free slot: the parent, or a sibling of whom the parent's beats told."""
+        limb, parent = self.limbs[tree], self.place.parents[tree]
+        if parent < 0:
+            return NOBODY
+        if limb.above > 0:
+            return parent
+        return next((name for name in limb.cousins if name != self.name), NOBODY)
 
     def beat(self, tree: int, *, idle: bool = False) -> bytes:
         limb = self.limbs[tree]
