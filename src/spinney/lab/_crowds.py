@@ -33,7 +33,13 @@ class Crowd:
     """`world` must be fresh.  Times are virtual seconds."""
 
     def __init__(
-        self, world: World, rng: Random, *, stripes: int, spare: int, settings: Settings | None = None
+        self,
+        world: World,
+        rng: Random,
+        *,
+        stripes: int,
+        spare: int,
+        settings: Settings | None = None,
     ) -> None:
         self.world, self.rng = world, rng
         self.stripes, self.spare = stripes, spare
@@ -242,9 +248,7 @@ class Crowd:
                 reached[each, tree] = ok
             return ok
 
-        return [
-            sum(not reaches(name, tree) for tree in range(self.stripes)) for name in self.live
-        ]
+        return [sum(not reaches(name, tree) for tree in range(self.stripes)) for name in self.live]
 
     def counts(self) -> dict[str, int]:
         """Sums of what the stations counted."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from spinney.p2pcast.messages import Seen, Taking, TakeOn
+from spinney.p2pcast.messages import Seen, TakeOn, Taking
 from spinney.p2pcast.place import NOBODY, SOURCE, Name, Place
 
 NEWER = 1 << 31
@@ -34,8 +34,8 @@ def taking(
 ) -> Taking:
     """Does a peer take this orphan?  `above`: the state of its parent in that tree; `sequence`: the
     newest number that it has there; `gone`: the orphan's dead parent is its child and it has
-    checked that it is dead.  `leaves`: children there that work for other trees; one of them makes way
-    for an orphan that has children itself: a leaf finds another slot, whole branches hardly."""
+    checked that it is dead.  `leaves`: children there that work for other trees; one of them makes
+    way for an orphan that owns the tree: a leaf finds another slot, whole branches hardly."""
     tree = call.tree
     if tree >= len(place.parents):
         return Taking.FULL
@@ -114,8 +114,8 @@ def may_become(old: Place, new: Place) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Somebody who might take an orphan, at this depth.  `last`: it has no free slot in that tree, but
-    is childless and may change over to it, or has a leaf that may be displaced."""
+    """Somebody who might take an orphan, at this depth.  `last`: it has no free slot in that tree,
+    but is childless and may change over to it, or has a leaf that may be displaced."""
 
     name: Name
     depth: int

@@ -95,9 +95,7 @@ class Changing:
         absent = [] if plan.gone is None or plan.gone in station.seats else [plan.gone]
         change = Round(transaction, plan, absent)
         witnesses = self._witnesses(change.participants)
-        calls = [
-            self._lock(change, send.name, places, witnesses) for send in change.begin()
-        ]
+        calls = [self._lock(change, send.name, places, witnesses) for send in change.begin()]
         decision: list[Send] = []
         for ended in asyncio.as_completed(calls):
             name, vote = await ended

@@ -167,10 +167,8 @@ class Mending:
             changed = replace(place, stripe=tree, version=place.version + 1)
             self.station.take(self.seat, changed)
 
-    async def _ask(
-        self, tree: int, name: Name, dead: Name, inner: bool
-    ) -> m.Taken | None:
-        seat, station = self.seat, self.station
+    async def _ask(self, tree: int, name: Name, dead: Name, inner: bool) -> m.Taken | None:
+        seat = self.seat
         if seat.participant.held is not None or name == seat.name:
             await asyncio.sleep(0.05)
             return None
@@ -180,18 +178,14 @@ class Mending:
         finally:
             del seat.asking[tree]
 
-    async def _asked(
-        self, tree: int, name: Name, dead: Name, inner: bool
-    ) -> m.Taken | None:
+    async def _asked(self, tree: int, name: Name, dead: Name, inner: bool) -> m.Taken | None:
         seat, station = self.seat, self.station
         limb = seat.limbs[tree]
         known = station.book.of([dead])
         stripe = seat.place.stripe
         call = m.TakeOn(name, seat.name, tree, limb.sequence, stripe, dead, inner, known)
         try:
-            taken = codec.read_taken(
-                await station.ask_orphan(call, codec.pack_take_on(call))
-            )
+            taken = codec.read_taken(await station.ask_orphan(call, codec.pack_take_on(call)))
         except NoAnswerError:
             # It may have taken us and its answers were lost.
             station.tell(name, b"p2pcast.here", seat.word(name, 0))

@@ -115,9 +115,10 @@ class Taking(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class TakeOn:
-    """An orphan asks to be taken as a child.  `sequence`: the newest number that it has seen there;
-    `dead`: its parent, whose place it wants (SUBSTITUTE).  `stripe`: that the orphan works for; only a peer of the tree's
-    own stripe can be its root.  `inner`: it has children there itself, and may displace a leaf."""
+    """An orphan asks to be taken.  `sequence`: the newest number that it has seen in that tree;
+    `dead`: its parent, whose place it wants (SUBSTITUTE).  `stripe`: that it works for itself; only
+    a peer of the tree's own stripe can be its root.  `inner`: it has children there, or could have
+    some, and may displace a leaf."""
 
     target: Name
     child: Name

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 from spinney.errors import NoPeersError
 from spinney.net.host import Address, Datagrams, Host
-from spinney.p2pcast import messages as m
 from spinney.p2pcast.changing import Changing
 from spinney.p2pcast.finding import AtSource, Finder
 from spinney.p2pcast.joining import Newcomer, plan_join
@@ -106,7 +106,7 @@ class ForestNode:
         pause_s = settings.backoff_s
         while self.seat.place.version == 0:
             if loop.time() > until:
-                raise NoPeersError("no place was found in this forest: its source is silent, or too busy")
+                raise NoPeersError("no place was found in this forest: is its source on the air?")
             self.attempts += 1
             await self._try_to_join()
             if self.seat.place.version == 0:
@@ -194,7 +194,7 @@ class ForestNode:
                 break
             names = [name for name in joined.names if name != self.name]
             plan = await self.changing.change(
-                lambda near=tuple(names): plan_leave(stripes, self.name, near, self.host.rng),
+                partial(plan_leave, stripes, self.name, names, self.host.rng),
                 [*self.place.parents, *(child for _, child in self.place.edges())],
             )
             if plan is not None:

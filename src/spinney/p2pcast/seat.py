@@ -183,7 +183,9 @@ class Seat:
             nieces = tuple(row[: m.ALTERNATIVES])
             aunts = tuple(name for name in limb.cousins if name != self.name)
         known = self.book.of((up, *aunts, *nieces))
-        return m.Beat(tree, 0, self.name, depth, self.state(), False, False, up, aunts, nieces, known)
+        return m.Beat(
+            tree, 0, self.name, depth, self.state(), False, False, up, aunts, nieces, known
+        )
 
     def has_room(self, child: Name, tree: int) -> bool:
         stripe, room = self.rooms.get(child, (-1, 0))

@@ -7,6 +7,7 @@ structure: `changing.py` drives plans, `mending.py` finds orphans a parent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
@@ -126,9 +127,7 @@ class Station:
         # The dead one is probed meanwhile.
         wait_s = self.settings.call_s + (0.3 if call.dead != NOBODY else 0.0)
         arguments: Arguments = {b"b": body, b"o": 1, b"s": self.stream}
-        values = await self.krpc.call(
-            address, method, arguments, timeout_s=wait_s, attempts=2
-        )
+        values = await self.krpc.call(address, method, arguments, timeout_s=wait_s, attempts=2)
         return values.get(b"b")
 
     async def look(self, name: Name, timeout_s: float | None = None) -> m.Seen | None:
@@ -387,10 +386,10 @@ class Station:
         settings, place = self.settings, seat.place
         idle_s = settings.idle_beats * settings.beat_s
         for tree, limb in enumerate(seat.limbs):
-            if place.children[tree] and now - limb.fresh > idle_s and limb.sequence:
-                if now - limb.idled >= settings.beat_s:
-                    limb.idled = now
-                    self.pass_on(seat, tree, idle=True)
+            cut_off = now - limb.fresh > idle_s and limb.sequence
+            if cut_off and place.children[tree] and now - limb.idled >= settings.beat_s:
+                limb.idled = now
+                self.pass_on(seat, tree, idle=True)
             parent = place.parents[tree]
             if parent == NOBODY:
                 if place.version and not seat.leaves:
@@ -442,16 +441,13 @@ class Station:
             return own.participant.outcome(transaction)
         try:
             body = codec.pack_decision(m.Decision(name, transaction))
-            data = await self.ask(
-                name, b"p2pcast.outcome", body, timeout_s=self.settings.call_s
-            )
+            data = await self.ask(name, b"p2pcast.outcome", body, timeout_s=self.settings.call_s)
             return codec.read_told(data).outcome
         except SpinneyError:
             return None
 
 
 async def _quietly(work: Coroutine[Any, Any, None]) -> None:
-    try:
+    """The network's faults end it: what was to be done is tried again by who waits for it."""
+    with contextlib.suppress(SpinneyError):
         await work
-    except SpinneyError:
-        pass  # the network's fault: what was to be done is tried again by who waits for it
