@@ -115,9 +115,8 @@ class Seat:
         for child in [each for each in self.heard if each not in children]:
             del self.heard[child], self.adopted[child]
             self.rooms.pop(child, None)
-        if old.cohort != place.cohort:
-            mates = [name for _, name in place.cohort if name != self.name]
-            self.mates = {name: self.mates.get(name, now) for name in mates}
+        mates = [name for _, name in place.cohort if name != self.name]
+        self.mates = {name: self.mates.get(name, now) for name in mates}
         self._beats = [None] * len(place.parents)
         return moved
 
