@@ -1,0 +1,28 @@
+"""P2PCast: one stream to many through a forest in which everybody uploads what it downloads.
+
+Source: the P2PCast paper (seeds), sections 2 to 5 and 7.  The stream is f stripes, each goes down a
+tree of its own over all peers; a peer is an inner node of one tree and a leaf of the others.
+
+    what a newcomer, a leaving peer or a fallen one's neighbours do, as plans:
+
+    joining   leaving   seniority          planners: generators that yield whom they ask, are sent
+       |         |          |              its `Sight`, and return a `Plan` of few peers
+    cohorts  extracting  lodging           incomplete peers together; the reverse of a join; a leaf
+       |         |          |              in a tree that its parent does not own
+    scouting --- draft --- place           what contacts tell; a change as it is made; a place
+
+    forest    the model world of tests and experiments: answers planners, applies plans, counts
+    checks    every rule with its name; `whole`, and `around` what a change touched
+    layout    the source places few peers itself    special   the always-a-leaf node's statistics
+    literal   the paper's text to the letter, to show what becomes of it
+
+Limits: 2 to 16 stripes; 0 to f spare slots a peer; a search for a substitute asks 48 peers, a walk
+to a leaf 40 at each try; the source lays out at most 6 f peers.
+
+THE LIVE PROTOCOL IS NOT BUILT YET: no call crosses a network in these files, nothing is trusted or
+distrusted, no stream flows.  This is the algorithm, pure, for the transactions to come: what a plan
+says was `seen` is to be checked, what it `writes` is to be locked.
+
+To try it: `spinney lab run p2pcast-forest`, `p2pcast-literal`, `p2pcast-age`.
+docs/decisions/p2pcast.md says where it departs from the paper, and why.
+"""

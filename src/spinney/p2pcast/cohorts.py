@@ -85,11 +85,14 @@ def _place_in_own(
         draft, prospects.leaves[stripe], stripe, taken.__contains__, starts, rng
     )
     if leaf is not None:
-        taken.add(leaf.name)
+        if leaf.name != SPECIAL:
+            taken.add(leaf.name)
         draft.splice(stripe, newcomer, leaf)
         return leaf
     for member in sorted(members, key=lambda each: each.depths[stripe]):
         if member.name in taken or not (yield from may_be_inner(draft, member, stripe)):
+            continue
+        if not draft.known[member.parents[stripe]].alive:
             continue
         handed = [draft.known[name] for name in member.children[stripe]]
         for child in handed:

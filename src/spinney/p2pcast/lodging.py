@@ -184,12 +184,12 @@ def _lowest(draft: Draft, start: Sketch, stripe: int, rng: Rng) -> Planning[Sket
     for _ in range(DEEPEST):
         if peer.stripe != stripe or not peer.is_settled:
             return None
-        inner = []
+        children = []
         for name in peer.children[stripe]:
-            child = yield from draft.must(name)
-            if not child.is_leaf(stripe):
-                inner.append(child)
+            children.append((yield from draft.must(name)))
+        inner = [child for child in children if not child.is_leaf(stripe)]
         if not inner:
+            draft.rely(*children)
             return peer
         inner = [each for each in inner if each.is_settled]
         if not inner:

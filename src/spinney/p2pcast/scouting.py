@@ -120,6 +120,9 @@ def is_free_leaf(draft: Draft, leaf: Sketch, stripe: int) -> Planning[bool]:
         return False
     if not leaf.is_leaf(stripe) or leaf.parents[stripe] == NOBODY:
         return False
+    parent = yield from draft.look(leaf.parents[stripe])
+    if parent is None or not parent.alive:
+        return False
     return (yield from may_be_inner(draft, leaf, stripe))
 
 

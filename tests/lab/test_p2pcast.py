@@ -1,0 +1,68 @@
+"""The experiments on the forest, small."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from spinney import lab
+from spinney.lab._trees import depths, hops_until, lacking, one_tree, random_stripes
+
+
+def row(name: str, seed: int = 0, **parameters: Any) -> dict[str, Any]:
+    result = lab.replay(name, seed, parameters)
+    assert not result.error, result.error
+    return dict(result.rows[0])
+
+
+def test_the_forest_stands_between_the_complete_tree_and_random_stripes() -> None:
+    small = {"peers": 200, "stripes": 4, "churn": 20}
+    rows = {
+        shape: row("p2pcast-forest", shape=shape, **small)
+        for shape in ("forest", "complete", "one-tree", "random-stripes")
+    }
+    forest = rows["forest"]
+    assert (
+        rows["complete"]["depth_max"] <= forest["depth_max"] < rows["random-stripes"]["depth_max"]
+    )
+    assert forest["hops_p99"] <= rows["complete"]["hops_p99"] + 1
+    assert forest["plain_share"] > 0.5
+    assert forest["join_edges"] < 2 * 4
+    assert forest["most_children"] <= 5
+    assert forest["mend_edges"] > 0
+
+
+def test_spare_slots_make_joins_and_failures_cheaper() -> None:
+    small = {"peers": 200, "stripes": 8, "churn": 30}
+    exact, spare = (row("p2pcast-forest", spare=spare, **small) for spare in (0, 2))
+    assert exact["join_edges"] == 16
+    assert spare["join_edges"] < 13
+    assert spare["leave_edges"] < 0.8 * exact["leave_edges"]
+
+
+def test_the_literal_text_breaks() -> None:
+    found = row("p2pcast-literal", peers=100)
+    assert 0 < found["first_broken"] <= found["first_cut_off"]
+    assert found["rule"]
+    assert found["cut_off"] > 0
+
+
+def test_the_rule_of_age_spares_interruptions() -> None:
+    small = {"peers": 60, "hours": 0.5}
+    without, with_rule = (row("p2pcast-age", rule=rule, **small) for rule in ("none", "sink"))
+    name = "interruptions_per_old_hour"
+    assert with_rule[name] < without[name]
+
+
+def test_other_trees_are_what_they_say() -> None:
+    rng = Random(1)
+    (single,) = one_tree(300, 4, rng)
+    assert max(single.count(parent) for parent in range(300)) <= 4
+    assert depths([-1, 0, 1, 0]) == [1, 2, 3, 2]
+    assert lacking([[-1, 0, 1, 0]], {1}) == [0, 1, 0]
+    assert hops_until([[1, 2, 3], [3, 2, 1]], 1) == [1, 1, 2]
+    trees, fallbacks = random_stripes(200, 4, 1, rng)
+    for stripe, parents in enumerate(trees):
+        owners = {parent % 4 for parent in parents if parent >= 0}
+        assert fallbacks or owners == {stripe}
+        assert parents.count(-1) == 1
