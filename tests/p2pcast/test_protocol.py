@@ -262,6 +262,21 @@ def test_a_partition_heals() -> None:
     after(fault, 9, 40.0)
 
 
+@pytest.mark.parametrize("stripes", [2, 4])
+def test_without_spare_slots_a_plan_fills_the_places_of_who_fell(stripes: int) -> None:
+    async def story(crowd: Crowd) -> None:
+        await crowd.plant(30)
+        await crowd.whole(0.0)
+        for _ in range(2):
+            crowd.fall(crowd.rng.choice(crowd.live))
+            await asyncio.sleep(2.0)
+            await crowd.whole(15.0)
+        await crowd.grow(2, at_once=2)
+        await crowd.whole(8.0)
+
+    play(story, 2, stripes=stripes, spare=0)
+
+
 # -- churn ----------------------------------------------------------------------------------------
 
 

@@ -119,7 +119,7 @@ EXPERIMENT = Experiment(
     bounds={
         "peers": (8, 10_000),
         "stripes": (2, 16),
-        "spare": (1, 16),
+        "spare": (0, 16),
         "churn": (0.0, 1.0),
         "minutes": (0.05, 60.0),
         "loss": (0.0, 0.5),

@@ -18,6 +18,7 @@ from functools import partial
 from spinney.errors import NoPeersError
 from spinney.net.host import Address, Datagrams, Host
 from spinney.p2pcast.changing import Changing
+from spinney.p2pcast.filling import Filling
 from spinney.p2pcast.finding import AtSource, Finder
 from spinney.p2pcast.joining import Newcomer, plan_join
 from spinney.p2pcast.leaving import plan_leave
@@ -27,6 +28,9 @@ from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.station import Station
 from spinney.wire.krpc import Krpc
+
+FILL_PATIENCE = 5.0
+"""Without spare slots a silent child is kept so many times longer: a plan replaces it."""
 
 
 class ForestNode:
@@ -83,6 +87,11 @@ class ForestNode:
         station = self.station
         station.on_orphan = lambda seat, tree, dead: self.mending.orphan(tree, dead)
         station.on_doubtful_parent = lambda seat, tree: self.mending.suspect(tree)
+        if not self.place.spare:
+            station.fills = True
+            self.seat.child_dead_s *= FILL_PATIENCE
+            filling = Filling(station, self.seat, self.finder)
+            station.on_dead = lambda seat, dead: filling.died(dead)
         station.on_dropped = lambda seat, child: self._dropped(child)
         station.use(krpc)
         station.spawn(self._stay())

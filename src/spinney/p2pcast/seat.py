@@ -82,10 +82,12 @@ class Seat:
         """Children's (stripe, room)."""
         self.mates: dict[Name, float] = {}
         """The others of its cohort, by when they were last heard."""
+        self.mates_since = NEVER
         self.asking: dict[int, Name] = {}
         """Trees in which it is just asking somebody to take it."""
         self.patience_s = settings.cut_off_s
         """How long it waits below a parent that is itself cut off."""
+        self.child_dead_s = settings.child_dead_s
         self.leaves = False
         """It is going: nobody mends it."""
         self.changed = 0
@@ -115,10 +117,21 @@ class Seat:
         for child in [each for each in self.heard if each not in children]:
             del self.heard[child], self.adopted[child]
             self.rooms.pop(child, None)
+        if old.cohort != place.cohort:
+            self.mates_since = now
         mates = [name for _, name in place.cohort if name != self.name]
         self.mates = {name: self.mates.get(name, now) for name in mates}
         self._beats = [None] * len(place.parents)
         return moved
+
+    def neighbours(self) -> dict[Name, None]:
+        """Parents, children, mates."""
+        place = self.place
+        near = dict.fromkeys(place.parents)
+        near.update(dict.fromkeys(child for _, child in place.edges()))
+        near.update(dict.fromkeys(self.mates))
+        near.pop(NOBODY, None)
+        return near
 
     # -- what it says ---------------------------------------------------------------------
 
@@ -240,7 +253,9 @@ class Seat:
         """A child's word: it lives, and it is my child in these trees."""
         child = here.sender
         if child in self.mates:
-            self.mates[child] = now if here.room < 0 else NEVER
+            # A word from before it heard that we are mates is no word against it.
+            settled = now - self.mates_since >= self.settings.here_s
+            self.mates[child] = now if here.room < 0 or not settled else NEVER
         if child not in self.heard:
             return
         self.heard[child] = now
@@ -294,7 +309,7 @@ class Seat:
             return
         cohort: Cohort = ()
         if place.is_incomplete:
-            limit = now - self.settings.child_dead_s
+            limit = now - self.child_dead_s
             lost = [name for name, heard in self.mates.items() if heard < limit]
             cohort = tuple(row for row in place.cohort if row[1] not in lost)
             cohort = cohort or ((place.stripe, place.name),)
@@ -316,7 +331,7 @@ class Seat:
 
     def drop_silent(self, now: float) -> list[Name]:
         """Children from whom nothing was heard for long; they are no longer its children."""
-        limit = now - self.settings.child_dead_s
+        limit = now - self.child_dead_s
         silent = [child for child, heard in self.heard.items() if heard < limit]
         if silent and self.participant.held is None:
             gone = set(silent)

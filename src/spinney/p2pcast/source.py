@@ -15,6 +15,7 @@ from spinney.p2pcast import messages as m
 from spinney.p2pcast.changing import Changing
 from spinney.p2pcast.checks import Broken, whole
 from spinney.p2pcast.draft import Plan
+from spinney.p2pcast.filling import Filling
 from spinney.p2pcast.finding import AtSource
 from spinney.p2pcast.layout import lay_out
 from spinney.p2pcast.mending import Mending
@@ -29,6 +30,8 @@ MOST_PEERS = 200_000
 """Names kept: some 200 bytes each."""
 MOST_WAITING = 64
 """Newcomers that wait to be placed among few: more than any layout takes at once."""
+FILL_PATIENCE = 5.0
+"""As for every node."""
 KEEP_S = 1.0
 """Between looks at few peers."""
 
@@ -107,6 +110,12 @@ class SourceNode:
         self.mending = Mending(station, self.special, AtHome(self))
         station.on_orphan = lambda seat, tree, dead: self.mending.orphan(tree, dead)
         station.on_doubtful_parent = lambda seat, tree: self.mending.suspect(tree)
+        if not self.spare:
+            station.fills = True
+            filling = Filling(station, self.special, self.mending.finder)
+            station.on_dead = lambda seat, dead: filling.died(dead)
+            for seat in (self.source, self.special):
+                seat.child_dead_s *= FILL_PATIENCE
         station.on_dropped = lambda seat, child: self.accused(child)
         station.served = {b"join": self._join, b"delete": self._delete, b"place": self._place}
         station.use(krpc)

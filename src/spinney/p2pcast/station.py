@@ -61,6 +61,13 @@ class Station:
         self.counts: Counter[str] = Counter()
         self.served: dict[bytes, Callable[[Query, object], Arguments | None]] = {}
         """Calls that only some stations answer (the source's)."""
+        self.fills = False
+        """The forest has no spare slots: wills are told, and a plan fills the places of the fallen."""
+        self.wills: dict[Name, m.Seen] = {}
+        """What neighbours said last of themselves; as many as there are neighbours."""
+        self.dead: dict[Name, m.Seen] = {}
+        """Those whose places are just being filled: their wills answer for them."""
+        self.on_dead: Callable[[Seat, Name], None] = lambda seat, dead: None
         self.on_orphan: Callable[[Seat, int, Name], None] = lambda seat, tree, dead: None
         self.on_doubtful_parent: Callable[[Seat, int], None] = lambda seat, tree: None
         self.on_dropped: Callable[[Seat, Name], None] = lambda seat, child: None
@@ -135,6 +142,8 @@ class Station:
         own = self.seats.get(name)
         if own is not None:
             return own.seen()
+        if name in self.dead:
+            return self.dead[name]
         if name == NOBODY:
             return None
         body = codec.pack_search(m.Search(name), self.stripes)
@@ -187,6 +196,9 @@ class Station:
             return None
         if verb == b"search":
             return self._searched(query, body)
+        if verb == b"will":
+            self._willed(body)
+            return None
         if verb in (b"takeon", b"substitute") and arguments.get(b"o") == 1:
             return self._orphan_asks(query, body)
         if verb in LOCKS:
@@ -207,6 +219,22 @@ class Station:
     def _searched(self, query: Query, body: object) -> Arguments:
         seat = self._seat(codec.read_search(body).name)
         return {b"b": codec.pack_seen(seat.seen(), query.room_bytes - 16)}
+
+    def _willed(self, body: object) -> None:
+        """A neighbour tells its whole place, in case it falls."""
+        seen = codec.read_seen(body)
+        name = seen.sight.place.name
+        near = {each for seat in self.seats.values() for each in seat.neighbours()}
+        if self.fills and name in near and len(seen.sight.depths) == self.stripes:
+            self.book.learn(seen.known)
+            self.wills[name] = seen
+            for gone in [each for each in self.wills if each not in near]:
+                del self.wills[gone]
+
+    def _tell_will(self, seat: Seat) -> None:
+        will = codec.pack_seen(seat.seen())
+        for name in seat.neighbours():
+            self.tell(name, b"p2pcast.will", will)
 
     def _locked(self, query: Query, body: object) -> Arguments:
         call = codec.read_lock(body)
@@ -243,6 +271,8 @@ class Station:
         """A new place: new children hear at once where they are."""
         before = set(seat.place.edges())
         seat.take(place, self._loop.time())
+        if self.fills and seat.name >= 0:
+            self._tell_will(seat)
         for tree, child in place.edges():
             if (tree, child) not in before:
                 limb = seat.limbs[tree]
@@ -371,6 +401,8 @@ class Station:
                     self.tell(other, b"p2pcast.here", word)
                 seat.mend_cohort(now)
                 seat.rebalance(now, self.host.rng)
+                if self.fills and seat.name >= 0:
+                    self._tell_will(seat)
                 for child in seat.drop_silent(now):
                     self.counts["dropped: silent"] += 1
                     self.on_dropped(seat, child)
@@ -401,6 +433,9 @@ class Station:
             if state is State.PROBE:
                 self._probe(seat, tree, parent)
             elif state is State.DEAD and seat.participant.held is None:
+                if self.fills and parent >= 0:
+                    self.on_dead(seat, parent)
+                    continue
                 self.counts["orphaned"] += 1
                 seat.orphaned(tree, now)
                 place = seat.place
