@@ -10,7 +10,7 @@ from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.draft import Blind, Plan, Planning
 from spinney.p2pcast.place import NOBODY, Name, Place, Sight, empty_place
-from spinney.p2pcast.station import Station, lock_method
+from spinney.p2pcast.station import Station
 from spinney.p2pcast.transactions import (
     TRANSACTION_BYTES,
     Lock,
@@ -22,6 +22,18 @@ from spinney.p2pcast.transactions import (
 
 MOST_LOOKS = 400
 """Peers that one plan may ask for: a search of a whole subtree for a substitute, twice over."""
+
+
+def lock_method(old: Place, new: Place | None) -> bytes:
+    """By which of the paper's calls a participant is locked: what becomes of it."""
+    if new is None:
+        return b"p2pcast.hold"
+    before, after = set(old.edges()), set(new.edges())
+    if after == before:
+        return b"p2pcast.direct"
+    if not before - after:
+        return b"p2pcast.takeon"
+    return b"p2pcast.substitute" if len(after) >= len(before) else b"p2pcast.replace"
 
 
 def agrees(one: Sight | None, others: Iterable[Sight | None]) -> bool:

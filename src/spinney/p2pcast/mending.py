@@ -53,6 +53,10 @@ class Mending:
             look = self.station.look_many(near, LOOK_S)
             self._near_by[tree] = loop.create_task(look)
             self._far_off[tree] = loop.create_task(self._look_far(contacts))
+            dead, up = self.seat.place.parents[tree], self.seat.limbs[tree].up
+            if dead >= 0 and up != NOBODY:
+                doubt = codec.pack_delete(m.Delete(self.seat.name, dead))
+                self.station.tell(up, b"p2pcast.doubt", doubt)
 
     async def _look_far(self, count: int) -> list[m.Seen]:
         """Peers that the registry names."""
@@ -73,9 +77,10 @@ class Mending:
     async def _known(self, tree: int) -> list[m.Seen]:
         """What was asked for when the parent fell silent."""
         self.suspect(tree)
-        near, far = self._near_by.pop(tree), self._far_off.pop(tree)
+        near, far = self._near_by.pop(tree), self._far_off[tree]
         seen = await near
         if far.done() or not candidates(tree, self.seat.limbs[tree].sequence, seen):
+            del self._far_off[tree]  # else they are for the next turn
             seen = [*seen, *await far]
         return seen
 
@@ -115,10 +120,22 @@ class Mending:
         if turn >= CHANGE_FROM and turn % 3 == 2:
             self._change_over(tree)
         owns = seat.place.stripe == tree
+        up = limb.up
+        others: list[Name] = []
+        branch = owns and (up == SOURCE or bool(seat.place.children[tree]))
+        if not turn and branch and up != NOBODY:
+            # The dead one's slot keeps a branch where it is: asked for at once.
+            answer = await self._ask(tree, up, dead, True)
+            if answer is not None and answer.taking is m.Taking.TAKEN:
+                return True
+            others = [] if answer is None else [n for n in answer.others if n != seat.name]
         seen = self._given.pop(tree, [])
         if not turn and not seen:
             seen = await self._known(tree)
-        if turn:
+        far = self._far_off.pop(tree, None) if turn == 1 else None
+        if far is not None:
+            seen = await far
+        elif turn:
             joined = await self.finder.some(2 * station.settings.contacts + 2 * turn)
             around = [*joined.names, *self._near(tree)[:4]]
             seen = await station.look_many(around, LOOK_S)
@@ -133,11 +150,11 @@ class Mending:
         # random order, and only branches, for which depth matters, the shallowest first.
         rows.sort(key=lambda each: (each.last, each.depth if inner else 0))
         asks = [(each.name, False) for each in rows[:ASKED_A_ROUND]]
-        told: set[Name] = set()
-        up = limb.up
-        if up != NOBODY and turn < 2 and (up != SOURCE or owns):
-            first = up == SOURCE or bool(seat.place.children[tree])
-            asks.insert(0 if first else len(asks), (up, True))
+        told = set(others)
+        rng.shuffle(others)
+        asks[:0] = [(each, False) for each in others[:2]]
+        if up != NOBODY and turn < 2 and (up != SOURCE or owns) and not (branch and not turn):
+            asks.insert(0 if branch else len(asks), (up, True))
         if (up != SOURCE or turn >= 2) and turn % 3 == 2 and owns:
             asks.append((SOURCE, False))
         tried: set[Name] = set()

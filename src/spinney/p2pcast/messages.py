@@ -174,7 +174,8 @@ class PlaceMe:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """To the registry: this neighbour of mine is dead."""
+    """To the registry: this neighbour of mine is dead.  As `doubt`, to its parent: I hear
+    nothing of it."""
 
     sender: Name
     accused: Name

@@ -35,18 +35,6 @@ MOST_TASKS = 256
 LOCKS = (b"takeon", b"substitute", b"replace", b"direct", b"hold")
 
 
-def lock_method(old: Place, new: Place | None) -> bytes:
-    """By which of the paper's calls a participant is locked: what becomes of it."""
-    if new is None:
-        return b"p2pcast.hold"
-    before, after = set(old.edges()), set(new.edges())
-    if after == before:
-        return b"p2pcast.direct"
-    if not before - after:
-        return b"p2pcast.takeon"
-    return b"p2pcast.substitute" if len(after) >= len(before) else b"p2pcast.replace"
-
-
 class Station:
     """`stream`: 8 bytes.  `source`: where the source is reached.  Call `use` before anything."""
 
@@ -62,7 +50,7 @@ class Station:
         self.served: dict[bytes, Callable[[Query, object], Arguments | None]] = {}
         """Calls that only some stations answer (the source's)."""
         self.fills = False
-        """The forest has no spare slots: wills are told, and a plan fills the places of the fallen."""
+        """The forest has no spare slots: wills are told, plans fill fallen peers' places."""
         self.wills: dict[Name, m.Seen] = {}
         """What neighbours said last of themselves; as many as there are neighbours."""
         self.dead: dict[Name, m.Seen] = {}
@@ -199,6 +187,9 @@ class Station:
         if verb == b"will":
             self._willed(body)
             return None
+        if verb == b"doubt":
+            self._doubted(codec.read_delete(body).accused)
+            return None
         if verb in (b"takeon", b"substitute") and arguments.get(b"o") == 1:
             return self._orphan_asks(query, body)
         if verb in LOCKS:
@@ -294,6 +285,24 @@ class Station:
             return self._take_orphan(seat, query, call, True)
         self.spawn(self._check_accused(seat, query, call))
         return None
+
+    def _doubted(self, child: Name) -> None:
+        """Somebody hears nothing of my child: I ask it, so that I know when I am asked."""
+        for seat in self.seats.values():
+            if child in seat.heard and child not in self._probing:
+                self._probing[child] = None
+                if not self.spawn(self._check_child(seat, child)):
+                    del self._probing[child]
+
+    async def _check_child(self, seat: Seat, child: Name) -> None:
+        try:
+            said = await self.look(child, self.settings.beat_s)
+            now = self._loop.time()
+            if child in seat.heard:
+                silent = min(seat.heard[child], now - self.settings.accused_s)
+                seat.heard[child] = silent if said is None else now
+        finally:
+            del self._probing[child]
 
     async def _check_accused(self, seat: Seat, query: Query, call: m.TakeOn) -> None:
         """The orphan says that my child is dead: I ask it myself."""
