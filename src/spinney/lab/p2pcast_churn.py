@@ -1,0 +1,129 @@
+"""P2PCast's peers, each a node that knows its neighbours only, while others come and vanish.
+
+`peers` join, `at_once` at a time; then for `minutes` a share `churn` of them vanishes each minute
+(as a crash: no word to anybody) and as many join.  Measured: how long a child of a vanished peer is
+without a parent that knows it; how many peers lack a stripe, looked at each half second; calls and
+bytes; and how long the forest takes to obey every rule after the last fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from spinney.lab._crowds import Crowd
+from spinney.lab.experiment import Check, Experiment, Plot, Row, Trial
+from spinney.sim import Constant, Link
+
+JOINS_S = 600.0
+"""A crowd that has not joined by then never will."""
+SETTLES_S = 3.0
+MENDS_S = 30.0
+LOOK_S = 0.5
+
+
+def _share(values: Sequence[float], part: float) -> float | None:
+    rows = sorted(values)
+    return rows[min(len(rows) - 1, int(part * len(rows)))] if rows else None
+
+
+async def _churn(crowd: Crowd, seconds: float, per_s: float) -> list[tuple[int, int, int]]:
+    """Faults and newcomers at random times; (whole, one, more) counts of stripes lacking."""
+    rng, began = crowd.rng, crowd.now
+    rows: list[tuple[int, int, int]] = []
+    next_fault = began + rng.expovariate(per_s) if per_s else began + seconds
+    next_join = began + rng.expovariate(per_s) if per_s else began + seconds
+    next_look = began
+    while crowd.now < began + seconds:
+        if crowd.now >= next_look:
+            lacking = crowd.lacking()
+            none, one = lacking.count(0), lacking.count(1)
+            rows.append((none, one, len(lacking) - none - one))
+            next_look += LOOK_S
+        if crowd.now >= next_fault:
+            crowd.fall(rng.choice(crowd.live))
+            next_fault += rng.expovariate(per_s)
+        if crowd.now >= next_join:
+            crowd.start()
+            next_join += rng.expovariate(per_s)
+        due = min(next_fault, next_join, next_look, began + seconds)
+        await asyncio.sleep(max(0.0, due - crowd.now))
+    return rows
+
+
+def run(trial: Trial) -> Iterator[Row]:
+    """One row."""
+    world = trial.world(link=Link(latency=Constant(trial["hop_s"]), loss=trial["loss"]))
+    crowd = Crowd(world, trial.rng("crowd"), stripes=trial["stripes"], spare=trial["spare"])
+
+    async def scenario() -> Row:
+        await crowd.open()
+        await crowd.grow(trial["peers"], at_once=trial["at_once"], limit_s=JOINS_S)
+        joined_s = crowd.now
+        await asyncio.sleep(SETTLES_S)
+        watch = asyncio.get_running_loop().create_task(crowd.watch())
+        before, seconds = crowd.counts(), 60.0 * trial["minutes"]
+        spent = crowd.spent()
+        rows = await _churn(crowd, seconds, trial["churn"] * trial["peers"] / 60.0)
+        after = crowd.counts()
+        spent = [b - a for a, b in zip(spent, crowd.spent(), strict=True)]
+        moved = after.get("taken", 0) - before.get("taken", 0)
+        mended_s = await crowd.mended(MENDS_S)
+        watch.cancel()
+        total = sum(map(sum, rows)) or 1
+        waits = crowd.orphaned_s
+        faults = len(crowd.fallen) or 1
+        return {
+            "joined_s": round(joined_s, 1),
+            "faults": len(crowd.fallen),
+            "orphans": len(waits),
+            "without_median_s": _share(waits, 0.5),
+            "without_p99_s": _share(waits, 0.99),
+            "without_most_s": max(waits, default=None),
+            "within_2_s": round(sum(each <= 2.0 for each in waits) / max(1, len(waits)), 4),
+            "lack_none": round(sum(row[0] for row in rows) / total, 5),
+            "lack_one": round(sum(row[1] for row in rows) / total, 5),
+            "lack_more": round(sum(row[2] for row in rows) / total, 5),
+            "datagrams_per_peer_s": round(spent[0] / seconds / trial["peers"], 2),
+            "bytes_per_peer_s": round(spent[1] / seconds / trial["peers"], 1),
+            "attached_per_fault": round(moved / faults, 2),
+            "whole_after_s": None if mended_s is None else round(mended_s, 1),
+        }
+
+    yield world.run(scenario())
+
+
+def _mends(rows: Sequence[Row]) -> bool:
+    return all(row["whole_after_s"] is not None for row in rows)
+
+
+EXPERIMENT = Experiment(
+    name="p2pcast-churn",
+    doc="P2PCast's forest while peers vanish and join: repair times, stripes lacking, traffic",
+    parameters={
+        "peers": 200,
+        "stripes": 4,
+        "spare": 1,
+        "churn": 0.05,
+        "minutes": 2.0,
+        "loss": 0.0,
+        "hop_s": 0.1,
+        "at_once": 16,
+    },
+    grid={"churn": (0.0, 0.01, 0.05, 0.1), "loss": (0.0, 0.01, 0.05)},
+    run=run,
+    checks=(Check("every rule holds again within 30 s after the last fault", _mends),),
+    plot=Plot(x="churn", y="without_p99_s", by="loss", title="Seconds without a parent (p99)"),
+    source="P2PCast paper, sections 4 and 5",
+    seeds=3,
+    bounds={
+        "peers": (8, 10_000),
+        "stripes": (2, 16),
+        "spare": (0, 16),
+        "churn": (0.0, 1.0),
+        "minutes": (0.05, 60.0),
+        "loss": (0.0, 0.5),
+        "hop_s": (0.001, 1.0),
+        "at_once": (1, 1_000),
+    },
+)

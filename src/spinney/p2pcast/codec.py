@@ -1,0 +1,500 @@
+"""The bytes of a forest's messages: one packed string each, in a KRPC query or answer.
+
+A message that names peers begins with a table of them: (kind, name, address), kind 0 without an
+address, 4 or 6 by its family.  The rest names them by their number in the table, so that a place
+at f = 8 takes some 350 bytes with all addresses.  Addresses that would make a message larger than
+`ROOM_BYTES` are left out (IPv6 above f = 8); who needs one asks somebody else.  Numbers are
+big-endian.  Any bytes decode, or raise `WireError`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from math import isfinite
+
+from spinney.errors import WireError
+from spinney.net.host import Address
+from spinney.p2pcast import messages as m
+from spinney.p2pcast.place import (
+    LEAST_STRIPES,
+    MOST_STRIPES,
+    NOBODY,
+    SPECIAL,
+    Name,
+    Place,
+    Sight,
+)
+from spinney.p2pcast.transactions import TRANSACTION_BYTES, Lock, Outcome, Vote
+
+ROOM_BYTES = 1_080
+"""Of one packed string: 1,200 less what KRPC and the stream's name add."""
+NOBODY_AT = 255
+MOST_CHILDREN = 2 * MOST_STRIPES
+
+_NAME = struct.Struct(">q")
+_PLACE = struct.Struct(">BbBBdI")
+_BEAT = struct.Struct(">BBIqhb")
+_HERE = struct.Struct(">qqHbb")
+_TAKE_ON = struct.Struct(">qqBIbqB")
+_TAKEN = struct.Struct(">BIhb")
+_JOINED = struct.Struct(">BBI")
+_PLACE_ME = struct.Struct(">qBdB")
+_LOCK = struct.Struct(f">q{TRANSACTION_BYTES}sIqB")
+_DECISION = struct.Struct(f">q{TRANSACTION_BYTES}s")
+
+
+@lru_cache(maxsize=4096)
+def _packed(address: Address) -> bytes:
+    """Kind, address and port."""
+    host = ip_address(address[0].partition("%")[0])
+    return bytes([host.version]) + host.packed + address[1].to_bytes(2, "big")
+
+
+def _kind_and_address(entry: bytes) -> tuple[bytes, bytes]:
+    return entry[:1], entry[1:]
+
+
+class Table:
+    """The peers that a message names, while it is written."""
+
+    def __init__(self, known: m.Known, room_bytes: int) -> None:
+        self._known = known
+        self._room = room_bytes
+        self._at: dict[Name, int] = {}
+        self._parts: list[bytes] = []
+
+    def at(self, name: Name) -> int:
+        if name == NOBODY:
+            return NOBODY_AT
+        at = self._at.get(name)
+        if at is None:
+            at = self._at[name] = len(self._at)
+            assert at < m.MAX_NAMED, "a message that names too many"
+        return at
+
+    def row(self, names: Iterable[Name]) -> bytes:
+        at = bytes(map(self.at, names))
+        return bytes([len(at)]) + at
+
+    def packed(self, body_bytes: int) -> bytes:
+        left = self._room - body_bytes - 1 - 9 * len(self._at)
+        parts = [bytes([len(self._at)])]
+        for name in self._at:
+            address = self._known.get(name) if name >= 0 else None
+            kind, where = _kind_and_address(_packed(address)) if address else (b"\0", b"")
+            if len(where) > left:
+                kind, where = b"\0", b""
+            left -= len(where)
+            parts += (kind, _NAME.pack(name), where)
+        return b"".join(parts)
+
+
+class Reader:
+    """Takes a message apart.  Every method raises `WireError` where bytes are missing."""
+
+    def __init__(self, data: object) -> None:
+        if type(data) is not bytes:
+            raise WireError("a forest's message is a string of bytes")
+        self._data = data
+        self._at = 0
+        self._names: list[Name] = []
+        self.known: m.Known = {}
+
+    def take(self, length: int) -> bytes:
+        taken = self._data[self._at : self._at + length]
+        if len(taken) != length:
+            raise WireError("a forest's message is cut short")
+        self._at += length
+        return taken
+
+    def fields(self, form: struct.Struct) -> tuple[object, ...]:
+        return form.unpack(self.take(form.size))
+
+    def byte(self) -> int:
+        return self.take(1)[0]
+
+    def table(self) -> None:
+        count = self.byte()
+        if count > m.MAX_NAMED:
+            raise WireError(f"a message that names {count} peers")
+        for _ in range(count):
+            kind = self.byte()
+            name = checked_name(_NAME.unpack(self.take(8))[0])
+            if name == NOBODY or name in self._names:
+                raise WireError("a table that names somebody twice, or nobody")
+            self._names.append(name)
+            if kind:
+                self.known[name] = self._address(kind)
+
+    def _address(self, kind: int) -> Address:
+        if kind == 4:
+            host = str(IPv4Address(self.take(4)))
+        elif kind == 6:
+            host = str(IPv6Address(self.take(16)))
+        else:
+            raise WireError(f"an address of kind {kind}")
+        return host, int.from_bytes(self.take(2), "big")
+
+    def name(self) -> Name:
+        at = self.byte()
+        if at == NOBODY_AT:
+            return NOBODY
+        if at >= len(self._names):
+            raise WireError("a name that is not in the table")
+        return self._names[at]
+
+    def names(self, most: int) -> tuple[Name, ...]:
+        count = self.byte()
+        if count > most:
+            raise WireError(f"{count} names where {most} may be")
+        found = tuple(self.name() for _ in range(count))
+        if NOBODY in found:
+            raise WireError("nobody among names")
+        return found
+
+    def end(self) -> None:
+        if self._at != len(self._data):
+            raise WireError("a forest's message is too long")
+
+
+def checked_name(name: int) -> Name:
+    if name < NOBODY:
+        raise WireError(f"{name} is no name")
+    return name
+
+
+# -- places and sights --------------------------------------------------------------------------
+
+
+def _pack_place(table: Table, place: Place) -> bytes:
+    head = _PLACE.pack(
+        table.at(place.name),
+        place.stripe,
+        len(place.parents),
+        place.spare,
+        place.since,
+        place.version,
+    )
+    parents = bytes(map(table.at, place.parents))
+    rows = b"".join(map(table.row, place.children))
+    cohort = bytes([len(place.cohort)]) + b"".join(
+        bytes([stripe, table.at(name)]) for stripe, name in place.cohort
+    )
+    return b"".join((head, parents, rows, cohort))
+
+
+def _read_place(reader: Reader) -> Place:
+    at, stripe, stripes, spare, since, version = _PLACE.unpack(reader.take(_PLACE.size))
+    if not LEAST_STRIPES <= stripes <= MOST_STRIPES or not -1 <= stripe < stripes:
+        raise WireError(f"a place for stripe {stripe} of {stripes}")
+    if spare > stripes or not isfinite(since) or at >= len(reader._names):
+        raise WireError("a place without sense")
+    parents = tuple(reader.name() for _ in range(stripes))
+    children = tuple(reader.names(MOST_CHILDREN) for _ in range(stripes))
+    if sum(map(len, children)) > MOST_CHILDREN:
+        raise WireError("a place with too many children")
+    members = []
+    count = reader.byte()
+    if count >= stripes:
+        raise WireError(f"a cohort of {count} among {stripes} stripes")
+    for _ in range(count):
+        owned, name = reader.byte(), reader.name()
+        if owned >= stripes or name == NOBODY:
+            raise WireError("a cohort without sense")
+        members.append((owned, name))
+    return Place(
+        reader._names[at], stripe, parents, children, tuple(members), spare, since, version
+    )
+
+
+def pack_search(search: m.Search, stripes: int) -> bytes:
+    """Padded, so that an answer is at most three times as long."""
+    return _NAME.pack(search.name) + bytes(24 * stripes)
+
+
+def read_search(data: object) -> m.Search:
+    reader = Reader(data)
+    return m.Search(checked_name(_NAME.unpack(reader.take(8))[0]))
+
+
+def pack_seen(seen: m.Seen, room_bytes: int = ROOM_BYTES) -> bytes:
+    sight, table = seen.sight, Table(seen.known, min(room_bytes, ROOM_BYTES))
+    stripes = len(sight.depths)
+    body = _pack_place(table, sight.place) + bytes(map(table.at, sight.slots))
+    body += struct.pack(
+        f">B{stripes}h{stripes}b{stripes}I",
+        sight.alive | seen.reachable << 1,
+        *sight.depths,
+        *sight.above,
+        *seen.sequences,
+    )
+    return table.packed(len(body)) + body
+
+
+def read_seen(data: object) -> m.Seen:
+    reader = Reader(data)
+    reader.table()
+    place = _read_place(reader)
+    stripes = len(place.parents)
+    slots = tuple(reader.name() for _ in range(stripes))
+    flags = reader.byte()
+    depths = struct.unpack(f">{stripes}h", reader.take(2 * stripes))
+    above = struct.unpack(f">{stripes}b", reader.take(stripes))
+    sequences = struct.unpack(f">{stripes}I", reader.take(4 * stripes))
+    reader.end()
+    if flags > 3:
+        raise WireError("a sight with unknown flags")
+    sight = Sight(place, depths, above, slots, bool(flags & 1))
+    return m.Seen(sight, sequences, reader.known, bool(flags & 2))
+
+
+# -- transactions -------------------------------------------------------------------------------
+
+
+def pack_lock(call: m.LockCall) -> bytes:
+    lock, table = call.lock, Table(call.known, ROOM_BYTES)
+    has_place = lock.place is not None
+    body = _LOCK.pack(
+        call.target, lock.transaction, lock.version, lock.coordinator, has_place
+    ) + table.row(lock.witnesses)
+    if lock.place is not None:
+        body += _pack_place(table, lock.place)
+    return table.packed(len(body)) + body
+
+
+def read_lock(data: object) -> m.LockCall:
+    reader = Reader(data)
+    reader.table()
+    target, transaction, version, coordinator, has_place = _LOCK.unpack(reader.take(_LOCK.size))
+    witnesses = reader.names(m.WITNESSES)
+    place = _read_place(reader) if has_place == 1 else None
+    reader.end()
+    if has_place > 1 or (place is not None and place.name != target):
+        raise WireError("a lock for somebody else's place")
+    lock = Lock(transaction, version, place, checked_name(coordinator), witnesses)
+    return m.LockCall(checked_name(target), lock, reader.known)
+
+
+def pack_voted(voted: m.Voted) -> bytes:
+    return struct.pack(">BH", voted.vote, voted.wait_ms)
+
+
+def read_voted(data: object) -> m.Voted:
+    reader = Reader(data)
+    vote, wait_ms = struct.unpack(">BH", reader.take(3))
+    reader.end()
+    if vote >= len(Vote):
+        raise WireError(f"{vote} is no vote")
+    return m.Voted(Vote(vote), wait_ms)
+
+
+def pack_decision(decision: m.Decision) -> bytes:
+    return _DECISION.pack(decision.target, decision.transaction)
+
+
+def read_decision(data: object) -> m.Decision:
+    reader = Reader(data)
+    target, transaction = _DECISION.unpack(reader.take(_DECISION.size))
+    reader.end()
+    return m.Decision(checked_name(target), transaction)
+
+
+def pack_told(told: m.Told) -> bytes:
+    return bytes([told.outcome])
+
+
+def read_told(data: object) -> m.Told:
+    reader = Reader(data)
+    outcome = reader.byte()
+    reader.end()
+    if outcome >= len(Outcome):
+        raise WireError(f"{outcome} is no outcome")
+    return m.Told(Outcome(outcome))
+
+
+# -- beats, and a child's word ------------------------------------------------------------------
+
+
+def pack_beat(beat: m.Beat) -> bytes:
+    table = Table(beat.known, ROOM_BYTES)
+    head = _BEAT.pack(
+        beat.tree,
+        beat.idle | beat.gone << 1,
+        beat.sequence,
+        beat.sender,
+        beat.depth,
+        beat.room,
+    )
+    rows = bytes([table.at(beat.up)]) + table.row(beat.aunts) + table.row(beat.nieces)
+    return head + table.packed(len(rows)) + rows
+
+
+SEQUENCE_AT = 2
+"""Where the number stands in a packed beat: the rest of it changes seldom."""
+
+
+def with_sequence(packed: bytes, sequence: int, *, idle: bool) -> bytes:
+    """The same beat with another number."""
+    return b"%c%c%b%b" % (packed[0], idle, sequence.to_bytes(4, "big"), packed[6:])
+
+
+BEAT_HEAD_BYTES = _BEAT.size
+
+
+def read_beat_head(data: object) -> tuple[int, int, int, Name, int, int]:
+    """(tree, flags, sequence, sender, depth, room): all that most beats are read for."""
+    if type(data) is not bytes or len(data) < _BEAT.size:
+        raise WireError("a beat is cut short")
+    head: tuple[int, int, int, Name, int, int] = _BEAT.unpack_from(data)
+    return head
+
+
+def read_beat(data: object) -> m.Beat:
+    reader = Reader(data)
+    tree, flags, sequence, sender, depth, room = _BEAT.unpack(reader.take(_BEAT.size))
+    reader.table()
+    up = reader.name()
+    aunts, nieces = reader.names(m.ALTERNATIVES), reader.names(m.ALTERNATIVES)
+    reader.end()
+    if tree >= MOST_STRIPES or flags > 3 or depth < -1:
+        raise WireError("a beat without sense")
+    return m.Beat(
+        tree,
+        sequence,
+        checked_name(sender),
+        depth,
+        room,
+        bool(flags & 1),
+        bool(flags & 2),
+        up,
+        aunts,
+        nieces,
+        reader.known,
+    )
+
+
+def pack_here(here: m.Here) -> bytes:
+    return _HERE.pack(here.sender, here.target, here.trees, here.stripe, here.room)
+
+
+def read_here(data: object) -> m.Here:
+    if type(data) is not bytes or len(data) != _HERE.size:
+        raise WireError("a child's word has 20 bytes")
+    sender, target, trees, stripe, room = _HERE.unpack(data)
+    return m.Here(checked_name(sender), checked_name(target), trees, stripe, room)
+
+
+# -- orphans ------------------------------------------------------------------------------------
+
+
+def pack_take_on(call: m.TakeOn) -> bytes:
+    table = Table(call.known, ROOM_BYTES)
+    body = _TAKE_ON.pack(
+        call.target,
+        call.child,
+        call.tree,
+        call.sequence,
+        call.stripe,
+        call.dead,
+        call.inner,
+    )
+    # 96: so that an answer with some alternatives is at most three times as long.
+    return table.packed(len(body)) + body + bytes(96)
+
+
+def read_take_on(data: object) -> m.TakeOn:
+    reader = Reader(data)
+    reader.table()
+    target, child, tree, sequence, stripe, dead, inner = _TAKE_ON.unpack(reader.take(_TAKE_ON.size))
+    if tree >= MOST_STRIPES or inner > 1 or (child < 0 and child != SPECIAL):
+        raise WireError("an orphan's call without sense")
+    return m.TakeOn(
+        checked_name(target),
+        child,
+        tree,
+        sequence,
+        stripe,
+        checked_name(dead),
+        bool(inner),
+        reader.known,
+    )
+
+
+def pack_taken(taken: m.Taken) -> bytes:
+    table = Table(taken.known, ROOM_BYTES)
+    body = _TAKEN.pack(taken.taking, taken.sequence, taken.depth, taken.room)
+    body += table.row(taken.others)
+    return table.packed(len(body)) + body
+
+
+MOST_OTHERS = 8
+
+
+def read_taken(data: object) -> m.Taken:
+    reader = Reader(data)
+    reader.table()
+    taking, sequence, depth, room = _TAKEN.unpack(reader.take(_TAKEN.size))
+    others = reader.names(MOST_OTHERS)
+    reader.end()
+    if taking >= len(m.Taking):
+        raise WireError(f"{taking} answers no orphan")
+    return m.Taken(m.Taking(taking), sequence, depth, room, others, reader.known)
+
+
+# -- the source and its registry ----------------------------------------------------------------
+
+
+def pack_join(join: m.Join) -> bytes:
+    return struct.pack(">qBB", join.name, join.count, join.staying) + bytes(64)
+
+
+def read_join(data: object) -> m.Join:
+    reader = Reader(data)
+    name, count, staying = struct.unpack(">qBB", reader.take(10))
+    if name < 0 or staying > 1:
+        raise WireError("a newcomer without a name")
+    return m.Join(name, count, bool(staying))
+
+
+def pack_joined(joined: m.Joined, room_bytes: int = ROOM_BYTES) -> bytes:
+    table = Table(joined.known, min(room_bytes, ROOM_BYTES))
+    body = _JOINED.pack(joined.stripes, joined.spare, joined.peers) + table.row(joined.names)
+    return table.packed(len(body)) + body
+
+
+def read_joined(data: object) -> m.Joined:
+    reader = Reader(data)
+    reader.table()
+    stripes, spare, peers = _JOINED.unpack(reader.take(_JOINED.size))
+    names = reader.names(m.MAX_NAMED)
+    reader.end()
+    if not LEAST_STRIPES <= stripes <= MOST_STRIPES or spare > stripes:
+        raise WireError(f"a forest of {stripes} stripes with {spare} spare slots")
+    return m.Joined(stripes, spare, peers, names, reader.known)
+
+
+def pack_place_me(call: m.PlaceMe) -> bytes:
+    return _PLACE_ME.pack(call.name, call.spare, call.since, call.leaving)
+
+
+def read_place_me(data: object) -> m.PlaceMe:
+    reader = Reader(data)
+    name, spare, since, leaving = _PLACE_ME.unpack(reader.take(_PLACE_ME.size))
+    reader.end()
+    if name < 0 or spare > MOST_STRIPES or not isfinite(since) or leaving > 1:
+        raise WireError("a newcomer without sense")
+    return m.PlaceMe(name, spare, since, bool(leaving))
+
+
+def pack_delete(delete: m.Delete) -> bytes:
+    return struct.pack(">qq", delete.sender, delete.accused)
+
+
+def read_delete(data: object) -> m.Delete:
+    reader = Reader(data)
+    sender, accused = struct.unpack(">qq", reader.take(16))
+    reader.end()
+    return m.Delete(checked_name(sender), checked_name(accused))

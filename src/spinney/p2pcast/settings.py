@@ -1,0 +1,47 @@
+"""`Settings` of a forest's protocol: every interval and limit, with its reason.  Seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Defaults suit 100 ms a hop.  All peers of a stream use the source's `beat_s`."""
+
+    beat_s: float = 0.25
+    """Between beats of the source, where no data takes their place."""
+    idle_beats: float = 1.2
+    """Without a newer number for so many beats a peer says that it lives but is cut off."""
+    probe_s: float = 0.5
+    """A parent so long silent is asked: two beats, so that one lost datagram asks nobody."""
+    dead_s: float = 0.85
+    """A parent silent for so long, probes unanswered, is dead: two probes had their round trip."""
+    cut_off_s: float = 6.0
+    """Idle beats for so long, up to twice as long by lot: the parent lives, but the tree above does
+    not mend.  Not all of a branch at once: one who finds a parent brings those below with it."""
+    here_s: float = 1.0
+    """Between a child's words to its parents."""
+    child_dead_s: float = 3.0
+    """A child silent for so long is dropped: three words lost in a row, or death."""
+    accused_s: float = 1.2
+    """A child silent for so long may be replaced by its own child at once; else it is probed."""
+    call_s: float = 0.5
+    """A call's time limit: five hops of 100 ms would be one; a round trip is two."""
+    lock_s: float = 0.6
+    lock_attempts: int = 2
+    apply_attempts: int = 4
+    backoff_s: float = 0.05
+    backoff_most_s: float = 0.4
+    join_s: float = 60.0
+    """A newcomer that has found no place after so long is told so."""
+    leave_s: float = 3.0
+    """Who leaves tries for so long to leave no gap."""
+    contacts: int = 4
+    """Random peers that a newcomer asks."""
+    planned_joins: int = 2
+    """Where there are spare slots, a newcomer whose plans failed so often attaches tree by tree."""
+    renew_s: float = 10.0
+    """Between a peer's words to the registry: it may have been forgotten after a partition."""
+    rounds: int = 40
+    """Of looking for a parent, before the orphan joins anew."""

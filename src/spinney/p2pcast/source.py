@@ -1,0 +1,296 @@
+"""`SourceNode`: the source's two places, its beats, and the placing of few peers.
+
+The source is the parent of the roots and keeps the special node, which is a leaf in every tree and
+mends like any peer.  While there are hardly more peers than stripes it lays the forest out itself.
+It answers `join` with random live peers, a small stand-in for the registry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from spinney.net.host import Address, Datagrams, Host
+from spinney.p2pcast import codec
+from spinney.p2pcast import messages as m
+from spinney.p2pcast.changing import Changing
+from spinney.p2pcast.checks import Broken, whole
+from spinney.p2pcast.draft import Plan
+from spinney.p2pcast.filling import Filling
+from spinney.p2pcast.finding import AtSource
+from spinney.p2pcast.layout import lay_out
+from spinney.p2pcast.mending import Mending
+from spinney.p2pcast.place import SOURCE, SPECIAL, Name, Place, empty_place
+from spinney.p2pcast.seat import Seat
+from spinney.p2pcast.settings import Settings
+from spinney.p2pcast.station import Station
+from spinney.wire.krpc import Krpc
+from spinney.wire.krpc_messages import Arguments, Query
+
+MOST_PEERS = 200_000
+"""Names kept: some 200 bytes each."""
+MOST_WAITING = 64
+"""Newcomers that wait to be placed among few: more than any layout takes at once."""
+FILL_PATIENCE = 5.0
+"""As for every node."""
+KEEP_S = 1.0
+"""Between looks at few peers."""
+
+
+class Registered:
+    """Live peers by name, with random choice.  In memory."""
+
+    def __init__(self) -> None:
+        self._at: dict[Name, int] = {}
+        self._names: list[Name] = []
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: Name) -> bool:
+        return name in self._at
+
+    @property
+    def names(self) -> list[Name]:
+        return self._names
+
+    def add(self, name: Name) -> None:
+        if name not in self._at and len(self._names) < MOST_PEERS:
+            self._at[name] = len(self._names)
+            self._names.append(name)
+
+    def remove(self, name: Name) -> None:
+        at = self._at.pop(name, None)
+        if at is not None:
+            last = self._names.pop()
+            if last != name:
+                self._names[at], self._at[last] = last, at
+
+
+class SourceNode:
+    """The source of a forest of `stripes` trees, whose peers offer `spare` slots."""
+
+    def __init__(
+        self,
+        host: Host,
+        stream: bytes,
+        *,
+        stripes: int,
+        spare: int,
+        settings: Settings | None = None,
+    ) -> None:
+        self.host = host
+        self.stripes = stripes
+        self.settings = settings or Settings()
+        self.peers = Registered()
+        self.addresses: dict[Name, Address] = {}
+        self.spare = spare
+        self._stream = stream
+        self._waiting: dict[Name, m.PlaceMe] = {}
+        self._leaving: dict[Name, None] = {}
+        self._checking: dict[Name, None] = {}
+        self._datagrams: Datagrams | None = None
+        self._sequence = int(host.wall_time() / self.settings.beat_s) % (1 << 32)
+        self.layouts = 0
+
+    async def open(self, local: Address) -> None:
+        krpc = Krpc(self.host)
+        self._datagrams = await self.host.open_datagrams(krpc, local)
+        krpc.use(self._datagrams)
+        self.use(krpc, self._datagrams.local_address)
+
+    def use(self, krpc: Krpc, local: Address) -> None:
+        self.station = Station(self.host, self._stream, local, self.settings)
+        station, now = self.station, self.host.time()
+        source = empty_place(SOURCE, self.stripes, spare=self.spare)
+        made = lay_out(self.stripes, [], source, empty_place(SPECIAL, self.stripes))
+        for name in (SOURCE, SPECIAL):
+            station.seats[name] = Seat(made[name], self.settings, station.book, now)
+        self.source, self.special = station.seats[SOURCE], station.seats[SPECIAL]
+        self.changing = Changing(station, SOURCE)
+        self.mending = Mending(station, self.special, AtHome(self))
+        station.on_orphan = lambda seat, tree, dead: self.mending.orphan(tree, dead)
+        station.on_doubtful_parent = lambda seat, tree: self.mending.suspect(tree)
+        if not self.spare:
+            station.fills = True
+            filling = Filling(station, self.special, self.mending.finder)
+            station.on_dead = lambda seat, dead: filling.died(dead)
+            for seat in (self.source, self.special):
+                seat.child_dead_s *= FILL_PATIENCE
+        station.on_dropped = lambda seat, child: self.accused(child)
+        station.served = {b"join": self._join, b"delete": self._delete, b"place": self._place}
+        station.use(krpc)
+        loop = asyncio.get_running_loop()
+        self._beat_timer = loop.call_later(self.settings.beat_s, self._beat)
+        self._keep_timer = loop.call_later(KEEP_S, self._keep)
+        self._keeping = False
+        self._broken = 0
+
+    def close(self) -> None:
+        self._beat_timer.cancel()
+        self._keep_timer.cancel()
+        self.station.close()
+        self.station.krpc.close()
+        if self._datagrams is not None:
+            self._datagrams.close()
+
+    def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._beat_timer = loop.call_later(self.settings.beat_s, self._beat)
+        self._sequence = (self._sequence + 1) % (1 << 32) or 1
+        for tree, limb in enumerate(self.source.limbs):
+            limb.sequence, limb.fresh = self._sequence, loop.time()
+            if self.source.place.children[tree] == (SPECIAL,):
+                self.special.beaten(self.source.beat(tree), loop.time())
+            else:
+                self.station.pass_on(self.source, tree)
+
+    # -- the registry's part --------------------------------------------------------------
+
+    def some(self, count: int) -> tuple[Name, ...]:
+        names, rng = self.peers.names, self.host.rng
+        if len(names) <= count:
+            return (*names, SPECIAL)
+        return tuple(rng.sample(names, count))
+
+    def _join(self, query: Query, body: object) -> Arguments:
+        call = codec.read_join(body)
+        if call.staying:
+            self.peers.add(call.name)
+            self.addresses[call.name] = query.remote
+        # Sixteen bytes of name and address each, within three times the question.
+        room = max(1, (query.room_bytes - 40) // 16)
+        names = self.some(min(call.count, room))
+        known = {name: self.addresses[name] for name in names if name >= 0}
+        joined = m.Joined(self.stripes, self.spare, len(self.peers), names, known)
+        return {b"b": codec.pack_joined(joined, query.room_bytes - 16)}
+
+    def _delete(self, query: Query, body: object) -> Arguments:
+        call = codec.read_delete(body)
+        if call.sender == call.accused:
+            if self.addresses.get(call.sender) == query.remote:
+                self._forget(call.sender)
+        else:
+            self.accused(call.accused)
+        return {}
+
+    def accused(self, name: Name) -> None:
+        """Somebody says that a peer is dead: it is asked itself."""
+        if name in self.peers and name not in self._checking:
+            self._checking[name] = None
+            self.station.book.learn({name: self.addresses[name]})
+            if not self.station.spawn(self._check(name)):
+                del self._checking[name]
+
+    async def _check(self, name: Name) -> None:
+        try:
+            if await self.station.look(name) is None and await self.station.look(name) is None:
+                self._forget(name)
+        finally:
+            del self._checking[name]
+
+    def _forget(self, name: Name) -> None:
+        self.peers.remove(name)
+        self.addresses.pop(name, None)
+
+    # -- few peers ------------------------------------------------------------------------
+
+    def _place(self, query: Query, body: object) -> Arguments:
+        call = codec.read_place_me(body)
+        if call.leaving:
+            self._leaving[call.name] = None
+        elif len(self._waiting) < MOST_WAITING:
+            self._waiting[call.name] = call
+            self.station.book.learn({call.name: query.remote})
+            if call.name in self.peers:
+                self.addresses[call.name] = query.remote
+        if not self._keeping:
+            self._keep_timer.cancel()
+            self._keep()
+        return {}
+
+    def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._keep_timer = loop.call_later(KEEP_S, self._keep)
+        few = len(self.peers) <= self.stripes
+        wanted = bool(self._waiting or self._leaving) and len(self.peers) <= 4 * self.stripes
+        if not self._keeping and (wanted or (few and len(self.peers))):
+            self._keeping = self.station.spawn(self._keep_few())
+        elif not wanted:
+            self._waiting.clear()
+            self._leaving.clear()
+
+    async def _keep_few(self) -> None:
+        try:
+            await self._look_after()
+        finally:
+            self._keeping = False
+
+    async def _look_after(self) -> None:
+        """Asks everybody; lays the forest out anew if somebody waits or a rule does not hold."""
+        waiting, leaving = dict(self._waiting), dict(self._leaving)
+        station = self.station
+        station.book.learn(self.addresses)
+        names = dict.fromkeys([*self.peers.names, *waiting])
+        seen = await station.look_many(names, self.settings.call_s)
+        places = {each.sight.place.name: each.sight.place for each in seen}
+        gone = [name for name in self.peers.names if name not in places]
+        for name in gone:
+            self.accused(name)
+        unplaced = [name for name in waiting if name in places]
+        if not unplaced and not leaving:
+            known = {**places, SOURCE: self.source.place, SPECIAL: self.special.place}
+            try:
+                whole(known)
+                self._broken = 0
+                return
+            except Broken:
+                self._broken += 1
+                if self._broken < 2:
+                    return
+        kept = [place for name, place in places.items() if name not in leaving]
+        if await self._lay_out(kept):
+            self._broken = 0
+            for place in kept:
+                self.peers.add(place.name)
+                address = station.book.find(place.name)
+                if address is not None:
+                    self.addresses[place.name] = address
+        for name in waiting:
+            self._waiting.pop(name, None)
+        for name in leaving:
+            self._leaving.pop(name, None)
+
+    async def _lay_out(self, kept: list[Place]) -> bool:
+        kept.sort(key=lambda place: (place.since, place.name))
+        before = {place.name: place for place in kept}
+        before[SOURCE], before[SPECIAL] = self.source.place, self.special.place
+        made = lay_out(self.stripes, kept, self.source.place, self.special.place)
+        seen = {name: place.version for name, place in before.items()}
+        self.layouts += 1
+        return await self.changing.carry_out(Plan("laid out", seen, made, ()), before)
+
+
+class AtHome:
+    """The special node's finder: the registry is in the same process."""
+
+    def __init__(self, source: SourceNode) -> None:
+        self._source = source
+
+    async def some(self, count: int, *, staying: bool = False) -> m.Joined:
+        source = self._source
+        names = source.some(min(count, 32))
+        known = {name: source.addresses[name] for name in names if name >= 0}
+        source.station.book.learn(known)
+        return m.Joined(source.stripes, source.spare, len(source.peers), names, known)
+
+    async def delete(self, accused: Name) -> None:
+        self._source.accused(accused)
+
+    async def leave(self) -> None:
+        raise AssertionError("the special node does not leave")
+
+    async def place_me(self, place: Place, *, leaving: bool = False) -> None:
+        return
+
+
+__all__ = ["AtSource", "SourceNode"]
