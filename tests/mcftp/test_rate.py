@@ -100,7 +100,7 @@ def test_the_link_is_shared_with_a_tcp_flow(first: str, queue_s: float) -> None:
     )
     print(f"we {got / MB:.1f}, TCP {tcp.taken / tcp.steps / MB:.1f} MB/s")
     assert tcp.taken / tcp.steps > 0.4 * 25 * MB
-    assert got > 0.2 * 25 * MB
+    assert got > 0.1 * 25 * MB
 
 
 def test_one_that_fills_the_queue_and_goes_leaves_all_of_it() -> None:

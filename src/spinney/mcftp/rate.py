@@ -50,12 +50,10 @@ EASE = 0.85
 SAME_LOSS = 0.8
 HALF = 0.45
 """Of the capacity, a little less than half: nobody makes us go below by a long queue alone."""
-CONTENDED_AFTER = 2
+CONTENDED_AFTER = 3
 """Reports of a long queue at half of the capacity: it is not ours."""
 CONTENDED_STEP_BYTES_PER_S = 1e6
 """Growth of an interval beside somebody who fills the queue: what a TCP flow of 20 ms adds."""
-CONTENDED_FACTOR = 1.25
-"""…or this, if it is more, until the first loss there: we have been driven far below our share."""
 CONTENDED_EXCESS, CONTENDED_FALL = 0.004, 0.7
 """There loss is the signal, and the fall about that of TCP (RFC 9438: 0.7)."""
 CALM_AFTER = 4
@@ -127,8 +125,6 @@ class FoundRate:
         self._congested = False
         self.contended = False
         """Somebody else fills the queue."""
-        self._driven = False
-        """Nothing was lost yet since we know of it."""
         self._long, self._calm, self._good = 0, 0, 0
         """Decisions in a row: a long queue at half, a short one beside another, climbs near."""
         self._heard_any = False
@@ -186,7 +182,7 @@ class FoundRate:
             self._fall(loss, excess)
             return
         self._congested = False
-        self._long = max(0, self._long - 1)
+        self._long = 0
         self._learn(min(loss, LARGEST_USUAL_LOSS))
         if self.capacity is None:
             slow = self.bytes_per_s < FAST_BYTES_PER_S
@@ -212,10 +208,9 @@ class FoundRate:
             self._calm = 0
         if loss > EXCESS_FACTOR * self.usual_loss + CONTENDED_EXCESS:
             self._set(CONTENDED_FALL * self.bytes_per_s)
-            self._deaf, self._driven = True, False
+            self._deaf = True
         else:
-            step = (CONTENDED_FACTOR - 1) * self.bytes_per_s if self._driven else 0.0
-            self._set(self.bytes_per_s + max(CONTENDED_STEP_BYTES_PER_S, step))
+            self._set(self.bytes_per_s + CONTENDED_STEP_BYTES_PER_S)
 
     def _learn(self, loss: float) -> None:
         """The usual loss is what there is at rates that the way carries with ease."""
@@ -229,7 +224,7 @@ class FoundRate:
     def _carried(self) -> float:
         """What came while the queue of before was served: at a limit one short measure told it,
         perhaps too little.  Also the capacity is no less."""
-        if not self._came or self.capacity is None:
+        if not self._came or self.capacity is None or not self._is_first_limit:
             return 0.0
         carried = min(self._came / (1 - self.usual_loss), MOST_MORE * self.capacity)
         self.capacity = max(self.capacity, carried)
@@ -238,7 +233,12 @@ class FoundRate:
     @property
     def _drains_still(self) -> bool:
         shrinking = LONG_QUEUE_S < self._latest_s < SHRINKING * self._longest_s
-        return shrinking and self._drains < MOST_DRAINS
+        return self._is_first_limit and shrinking and self._drains < MOST_DRAINS
+
+    @property
+    def _is_first_limit(self) -> bool:
+        """Later ones may be somebody else's: those are yielded to at once."""
+        return self._before[0] is None
 
     def _fall(self, loss: float, excess: float) -> None:
         """A limit: first to what was delivered, then on while the queue stays long."""
@@ -260,8 +260,7 @@ class FoundRate:
         elif self.capacity is None and excess <= 0:
             delivered *= MIDWAY  # the queue has grown, and does not tell how fast it is served
         if self.capacity is None or not self._congested:
-            if excess > 0 or delivered < BELOW * self.bytes_per_s or self.capacity is None:
-                self.capacity = max(delivered, 0.8 * (self.capacity or 0.0))
+            self.capacity = max(delivered, 0.8 * (self.capacity or 0.0))
             self._drained = BELOW * min(delivered, self.capacity)
             beyond = max(0.0, self.bytes_per_s / max(1.0, delivered) - 1)
             drain = 1 - DRAIN * (self._queue_s + REPORT_S * beyond) / INTERVAL_S
@@ -272,9 +271,9 @@ class FoundRate:
             self._set(min(YIELD * self.bytes_per_s, BELOW * delivered))
         else:
             self._long += self.bytes_per_s <= 1.05 * HALF * self.capacity
-            self._set(min(self.bytes_per_s, HALF * self.capacity))
+            self._set(max(YIELD * self.bytes_per_s, HALF * self.capacity))
             if self._long >= CONTENDED_AFTER:
-                self.contended, self._driven, self._long, self._calm = True, True, 0, 0
+                self.contended, self._long, self._calm = True, 0, 0
                 self._drained = None
         self._congested = True
         self._deaf = True
