@@ -1,6 +1,6 @@
 """P2PCast: one stream to many through a forest in which everybody uploads what it downloads.
 
-Source: the P2PCast paper (seeds), sections 2 to 5 and 7.  The stream is f stripes, each goes down a
+Source: the P2PCast paper, sections 2 to 5 and 7.  The stream is f stripes, each goes down a
 tree of its own over all peers; a peer is an inner node of one tree and a leaf of the others.
 
     what a newcomer, a leaving peer or a fallen one's neighbours do, as plans:
@@ -19,10 +19,21 @@ tree of its own over all peers; a peer is an inner node of one tree and a leaf o
 Limits: 2 to 16 stripes; 0 to f spare slots a peer; a search for a substitute asks 48 peers, a walk
 to a leaf 40 at each try; the source lays out at most 6 f peers.
 
-THE LIVE PROTOCOL IS NOT BUILT YET: no call crosses a network in these files, nothing is trusted or
-distrusted, no stream flows.  This is the algorithm, pure, for the transactions to come: what a plan
-says was `seen` is to be checked, what it `writes` is to be locked.
+    and what carries them out between peers:
 
-To try it: `spinney lab run p2pcast-forest`, `p2pcast-literal`, `p2pcast-age`.
-docs/decisions/p2pcast.md says where it departs from the paper, and why.
+    node  source                           one participant; the source with the special node
+       |     |
+    station  seat  mending                 who hears, beats and answers; its own place; an orphan
+       |       |
+    changing  transactions                 a planner over the network; lock, apply, undo, in doubt
+       |
+    messages  codec  book                  calls under the paper's names; addresses of names
+    registry*  contacts                    who is in a stream (`spinney registry`)
+
+State: the protocol runs in the simulator and on loopback.  Not built yet: place tickets and what
+else makes a stranger's call believable, peers behind NATs, stripes that carry data.  Without spare
+slots neighbours that fail together, and churn, are not mended in every case.
+
+To try it: `spinney lab run p2pcast-forest`, `p2pcast-literal`, `p2pcast-age`,
+`p2pcast-churn`.  docs/decisions/p2pcast*.md say where it departs from the paper, and why.
 """
