@@ -213,3 +213,5 @@ def test_more_is_sent_beyond_what_is_lacked_when_nothing_else_is_to_be_sent() ->
     assert sum(number >= K for block, number in drain(plan)) == 13
     plan.ask(Lack(1, 1, 0, 10), b"a" * 20, 0.0)
     assert len(drain(plan)) == 17
+    plan.ask(Lack(0, 1, 13, 10), b"a" * 20, 0.0)
+    assert len(drain(plan)) == 13, "for few blocks only"

@@ -22,6 +22,9 @@ MAX_BLOCK_STATES = 4_096
 """Blocks whose repair count is remembered; for others it begins beyond all forgotten ones."""
 MAX_LISTED = 4_096
 """Blocks to come that are looked at for a mark."""
+LAST_PART = 16
+"""One block in so many may get the last spare symbols: it is the few at the very end that count,
+and where many receivers lag behind all of them seem to be the end."""
 RECENT_S = 2.5
 """So long a block stays in the marks after something happened to it."""
 
@@ -112,6 +115,7 @@ class Plan:
         self._again: dict[int, None] = {}
         self._debt = 0.0
         """Repair sent beyond its share, in datagrams."""
+        self._last_left = max(1, self.order.count // LAST_PART)
         self._current: tuple[int, list[int], int] | None = None
         """The block whose source is being sent, its symbols, and how many have gone."""
 
@@ -182,7 +186,10 @@ class Plan:
 
     def _spare(self, symbols: int, peer: bytes) -> int:
         loss = min(0.25, self.reporters.loss(peer))
-        last = self._settings.last_spare_symbols if self.first_pass_over else 0
+        last = 0
+        if self.first_pass_over and self._last_left:
+            self._last_left -= 1
+            last = self._settings.last_spare_symbols
         return round(symbols * loss) + self._settings.spare_symbols + last
 
     def ask_whole(self, first: int, count: int) -> None:
