@@ -152,6 +152,26 @@ def test_a_sender_that_falls_silent_is_replaced_and_what_it_sent_is_not_sent_aga
     assert after.blocks == ((60, 40),)
 
 
+def test_a_late_one_whose_report_was_lost_is_asked_again_at_once() -> None:
+    """Its stream has gone by, and what is known of it is older: a plan waits for its answer."""
+    made = leader()
+    made.report(peer(1), status(0), 1.0)
+    for tick in range(10, 20):
+        run(made, tick * 0.1)
+    (stream,) = made.streams
+    made.sent(ME, Sent(REIGN, 1, stream.number, 60, False, 60 << 20), 4.0)
+    made.report(peer(2), status(0), 4.5)  # comes late
+    for at in (4.7, 4.9, 5.1):
+        made.report(peer(1), status(ALL), at)
+        run(made, at)
+    made.sent(ME, Sent(REIGN, 1, stream.number, BLOCKS, False, 100 << 20), 5.2)
+    made.request(REIGN, 1, bytes(32), 5.3)
+    assert not made.ask_now
+    made.tick(5.4)
+    assert made.ask_now
+    assert isinstance(made.request(REIGN, 1, bytes(32), 5.6), StatusRequest)
+
+
 def test_only_the_sender_tells_how_far_it_is() -> None:
     made = leader()
     made.report(peer(1), status(0), 1.0)
