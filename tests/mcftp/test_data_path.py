@@ -217,7 +217,8 @@ def test_who_comes_in_the_middle_asks_only_for_what_it_lacks() -> None:
         missed = 0.8 * RATE + 2 * MIB  # the second late one costs no more
         assert sending.sent_bytes < 1.05 * (len(content.space) + missed)
         assert counted(late[0]).useful == len(content.space)
-        assert all(each.solving.blocks <= 2 for each in late)  # source symbols again: no decoding
+        for each in late:  # source symbols again: hardly any decoding
+            assert each.solving.blocks - each.solving.failures <= 2
         await sending.close()
 
     play(world, main())
