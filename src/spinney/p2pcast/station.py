@@ -117,7 +117,8 @@ class Station:
         # The dead one is probed meanwhile.
         wait_s = self.settings.call_s + (0.3 if call.dead != NOBODY else 0.0)
         arguments: Arguments = {b"b": body, b"o": 1, b"s": self.stream}
-        values = await self.krpc.call(address, method, arguments, timeout_s=wait_s, attempts=2)
+        # Once only: there are others to ask, and this one may have fallen, too.
+        values = await self.krpc.call(address, method, arguments, timeout_s=wait_s, attempts=1)
         return values.get(b"b")
 
     async def look(self, name: Name, timeout_s: float | None = None) -> m.Seen | None:
