@@ -146,6 +146,18 @@ class Station:
         self.book.learn(seen.known)
         return seen
 
+    async def ask_will(self, heir: Name, dead: Name) -> m.Seen | None:
+        """SEARCH of a neighbour: what a dead peer told it last."""
+        body = codec.pack_search(m.Search(dead), self.stripes)
+        try:
+            data = await self.ask(heir, b"p2pcast.search", body, timeout_s=self.settings.call_s)
+            seen = codec.read_seen(data)
+        except SpinneyError:
+            return None
+        if seen.sight.place.name != dead or len(seen.sight.depths) != self.stripes:
+            return None
+        return seen
+
     async def look_many(self, names: Iterable[Name], wait_s: float) -> list[m.Seen]:
         """What those say who answer within `wait_s`."""
         asked = [asyncio.ensure_future(self.look(name, wait_s)) for name in dict.fromkeys(names)]
@@ -204,7 +216,11 @@ class Station:
         return seat
 
     def _searched(self, query: Query, body: object) -> Arguments:
-        seat = self.seat(codec.read_search(body).name)
+        name = codec.read_search(body).name
+        will = self.wills.of(name) if name not in self.seats else None
+        if will is not None:
+            return {b"b": codec.pack_seen(will, query.room_bytes - 16)}
+        seat = self.seat(name)
         return {b"b": codec.pack_seen(seat.seen(), query.room_bytes - 16)}
 
     def _locked(self, query: Query, body: object) -> Arguments:
