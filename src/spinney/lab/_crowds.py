@@ -15,6 +15,7 @@ from spinney.p2pcast.checks import Broken, whole
 from spinney.p2pcast.forest import Forest
 from spinney.p2pcast.node import ForestNode
 from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name, Place
+from spinney.p2pcast.reaching import CLOSED, is_closed
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.source import SourceNode
 from spinney.sim import Constant, Link, SimHost, World
@@ -40,10 +41,13 @@ class Crowd:
         stripes: int,
         spare: int,
         settings: Settings | None = None,
+        closed: float = 0.0,
     ) -> None:
         self.world, self.rng = world, rng
+        self.closed = closed
+        """The share of newcomers that sit behind a NAT each, which lets nobody in."""
         self.stripes, self.spare = stripes, spare
-        self.settings = settings or Settings()
+        self.settings = settings or Settings(nat=closed > 0)
         self.source_host = world.host("source")
         self.source: SourceNode
         self.nodes: dict[Name, ForestNode] = {}
@@ -76,13 +80,21 @@ class Crowd:
     def start(self, name: Name | None = None, host: SimHost | None = None) -> Name:
         """A newcomer begins to join."""
         if name is None:
-            name = self.rng.getrandbits(63)
+            name = self.name(self.rng.random() < self.closed)
         if host is None:
             self._started += 1
-            host = self.world.host(f"n{self._started}")
+            on = None
+            if self.closed and is_closed(name):
+                on = self.world.nat(f"nat{self._started}")
+            host = self.world.host(f"n{self._started}", on=on)
         self.hosts[name] = host
         self.joining[name] = host.start(self._come(name, host))
         return name
+
+    def name(self, closed: bool) -> Name:
+        if not self.closed:
+            return self.rng.getrandbits(63)
+        return self.rng.getrandbits(62) | CLOSED * closed
 
     def _node(self, name: Name, host: SimHost) -> ForestNode:
         """All that a node is given: its machine, the stream, and where the source is."""
@@ -106,9 +118,10 @@ class Crowd:
             self.joining.pop(name, None)
 
     async def plant(self, count: int) -> None:
-        """A forest that stands: joins made by the model, each node given its place.  Quick."""
+        """A forest that stands: joins made by the model, each node given its place.  Quick.  All
+        of these are open."""
         model = Forest(self.stripes, self.rng, spare=self.spare)
-        names = [self.rng.getrandbits(63) for _ in range(count)]
+        names = [self.name(False) for _ in range(count)]
         for name in names:
             model.join(name, since=self.world.wall_start_s)
         hosts = {name: self.world.host(f"p{at}") for at, name in enumerate(names)}
@@ -165,6 +178,18 @@ class Crowd:
         node.close()
         self.nodes.pop(name)
         self.hosts[name].stop()
+
+    def is_placed(self, name: Name) -> bool:
+        """Has it parents in all trees, and do they know it?"""
+        node = self.nodes.get(name)
+        if node is None or not node.is_placed:
+            return False
+        for tree, parent in enumerate(node.place.parents):
+            above = self.nodes.get(parent)
+            seat = self.source.source if parent == SOURCE else above.seat if above else None
+            if seat is None or name not in seat.place.children[tree]:
+                return False
+        return True
 
     def look(self) -> None:
         """Which orphans have a parent now, that knows it?"""

@@ -109,7 +109,7 @@ class Mending(Tending):
             gathering = Gathering(station, LOOK_S)
             gathering.ask_far(self.finder, 2 * station.settings.contacts + 2 * turn)
             gathering.ask(self._near(tree)[:4])
-        asking = Asking(seat, tree, dead, turn, station.host.rng)
+        asking = Asking(seat, tree, dead, turn, station.host.rng, station.reaching)
         while len(asking.tried) < ASKED_A_ROUND and seat.place.parents[tree] == NOBODY:
             chosen = asking.next(gathering)
             if chosen is None:

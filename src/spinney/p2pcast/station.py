@@ -20,6 +20,7 @@ from spinney.p2pcast import messages as m
 from spinney.p2pcast.adopting import Adopting
 from spinney.p2pcast.book import Book
 from spinney.p2pcast.place import NOBODY, SOURCE, Name, Place
+from spinney.p2pcast.reaching import Reaching
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.transactions import BUSY_S, Lock, Outcome, Vote
@@ -55,6 +56,7 @@ class Station:
         """The forest has no spare slots: wills are told, plans fill fallen peers' places."""
         self.wills = Wills(self)
         self.adopting = Adopting(self)
+        self.reaching = Reaching(self)
         self.on_dead: Callable[[Seat, Name], None] = lambda seat, dead: None
         self.on_orphan: Callable[[Seat, int, Name], None] = lambda seat, tree, dead: None
         self.on_doubtful_parent: Callable[[Seat, int], None] = lambda seat, tree: None
@@ -102,6 +104,7 @@ class Station:
         address = self.book.find(name)
         if address is None:
             raise NoAnswerError(f"nobody said where {name} is")
+        await self.reaching.open_way(name, address)
         arguments: Arguments = {b"b": body, b"s": self.stream}
         values = await self.krpc.call(
             address, method, arguments, timeout_s=timeout_s, attempts=attempts
@@ -113,6 +116,7 @@ class Station:
         address = self.book.find(call.target)
         if address is None:
             raise CallError("nobody said where it is", SERVER)
+        await self.reaching.open_way(call.target, address)
         method = b"p2pcast.takeon" if call.dead == NOBODY else b"p2pcast.substitute"
         # The dead one is probed meanwhile.
         wait_s = self.settings.call_s + (0.3 if call.dead != NOBODY else 0.0)
@@ -183,6 +187,7 @@ class Station:
         body = arguments.get(b"b")
         if arguments.get(b"s") != self.stream:
             raise CallError("another stream", WRONG_STREAM)
+        self.reaching.heard(query.remote)
         verb = query.method[len(PREFIX) + 1 :]
         if verb == b"update":
             self._beaten(body)
@@ -197,6 +202,12 @@ class Station:
             return None
         if verb == b"doubt":
             self.adopting.doubted(codec.read_delete(body).accused)
+            return None
+        if verb == b"dialled":
+            self.reaching.asked_to_dial(body)
+            return None
+        if verb == b"hello":
+            self.reaching.greeted(body, query.remote)
             return None
         if verb in (b"takeon", b"substitute") and arguments.get(b"o") == 1:
             return self.adopting.asked(query, body)
