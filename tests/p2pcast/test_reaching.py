@@ -125,6 +125,23 @@ def test_half_behind_nats_are_all_served_and_mended() -> None:
     forest(2, 44, 0.5, 3)
 
 
+def test_who_cannot_be_served_is_told_so() -> None:
+    crowd = crowded(3, spare=0, closed=0.6)
+
+    async def story() -> None:
+        await crowd.open()
+        await crowd.plant(16)
+        names = [crowd.name(True) for _ in range(24)]
+        for name in names:
+            crowd.start(name)
+        await crowd.joined(60.0)
+        assert crowd.refused
+        assert all(is_closed(name) for name in crowd.refused)
+
+    with crowd.world:
+        crowd.world.run(story())
+
+
 @pytest.mark.night
 @pytest.mark.parametrize("seed", range(3))
 def test_sixty_percent_behind_nats(seed: int) -> None:

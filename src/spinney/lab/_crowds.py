@@ -10,6 +10,7 @@ import asyncio
 from random import Random
 from typing import Any
 
+from spinney.errors import NoPeersError
 from spinney.net.host import Address
 from spinney.p2pcast.checks import Broken, whole
 from spinney.p2pcast.forest import Forest
@@ -58,6 +59,8 @@ class Crowd:
         """Children of the fallen that have no other parent yet: (name, tree, since)."""
         self.orphaned_s: list[float] = []
         """How long others were orphans, to 50 ms."""
+        self.refused: list[Name] = []
+        """Who was told that nobody can serve it."""
         self._started = 0
 
     async def open(self) -> None:
@@ -114,6 +117,8 @@ class Crowd:
         self.nodes[name] = node
         try:
             await node.join()
+        except NoPeersError:
+            self.refused.append(name)  # it stays, and goes on looking
         finally:
             self.joining.pop(name, None)
 

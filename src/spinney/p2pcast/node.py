@@ -112,7 +112,7 @@ class ForestNode:
     # -- coming ---------------------------------------------------------------------------
 
     async def join(self) -> None:
-        """Raises `NoPeersError` after `join_s`."""
+        """Raises `NoPeersError` after `join_s`, or earlier if nobody can serve this peer."""
         loop, settings = asyncio.get_running_loop(), self.settings
         until = loop.time() + settings.join_s
         pause_s = settings.backoff_s
@@ -125,6 +125,11 @@ class ForestNode:
                 await asyncio.sleep(pause_s * self.host.rng.uniform(0.5, 1.5))
                 pause_s = min(2 * pause_s, settings.backoff_most_s)
         await self.finder.some(0, staying=True)
+        if self.station.reaching.is_closed_here and not self.is_placed:
+            raise NoPeersError(
+                "this peer cannot be reached from outside, and those that can have no slot left "
+                "for it: open a UDP port on the router, or wait until more of them join"
+            )
 
     async def _try_to_join(self) -> None:
         place, settings = self.seat.place, self.settings
@@ -142,9 +147,9 @@ class ForestNode:
             return
         newcomer = Newcomer(place.name, place.spare, place.since)
         names = [name for name in joined.names if name != place.name]
+        many = joined.peers > 2 * stripes and self.attempts > settings.planned_joins
         # A plan does not know who can reach whom.
-        planned = 0 if settings.nat else settings.planned_joins
-        if place.spare and joined.peers > 2 * stripes and self.attempts > planned:
+        if settings.nat or (place.spare and many):
             await self._attach_everywhere(names)
             return
         await self.changing.change(
