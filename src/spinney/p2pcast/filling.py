@@ -19,6 +19,7 @@ from spinney.p2pcast.leaving import plan_leave
 from spinney.p2pcast.place import Name
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.station import Station
+from spinney.p2pcast.tending import Tending
 
 TURN_S = 0.15
 """Between the first tries of two children: more than a lock takes to be seen."""
@@ -29,13 +30,11 @@ HELP_FROM = 3
 """Tries in vain before the source is asked to place few peers."""
 
 
-class Filling:
+class Filling(Tending):
     """For one seat."""
 
     def __init__(self, station: Station, seat: Seat, finder: Finder) -> None:
-        self.station = station
-        self.seat = seat
-        self.finder = finder
+        super().__init__(station, seat, finder)
         self.changing = Changing(station, seat.name)
         self._dead: set[Name] = set()
 
@@ -50,7 +49,7 @@ class Filling:
     async def _fill(self, dead: Name) -> None:
         station, seat = self.station, self.seat
         try:
-            will = station.wills.get(dead)
+            will = station.wills.of(dead)
             if will is None:
                 self._give_up(dead)
                 return
@@ -60,7 +59,7 @@ class Filling:
             if not filled and dead in seat.place.parents:
                 self._give_up(dead)
         finally:
-            station.dead.pop(dead, None)
+            station.wills.dead.pop(dead, None)
             self._dead.discard(dead)
 
     def _turn_s(self, will: m.Seen) -> float:
@@ -80,8 +79,8 @@ class Filling:
             if alive is not None:
                 seat.answered(alive, station.host.time())
                 return False
-            latest = station.wills.get(dead, will)
-            station.dead[dead] = replace(latest, sight=replace(latest.sight, alive=False))
+            latest = station.wills.of(dead) or will
+            station.wills.dead[dead] = replace(latest, sight=replace(latest.sight, alive=False))
             station.book.learn(latest.known)
             joined = await self.finder.some(station.settings.contacts * (1 + turn // 3))
             contacts = [name for name in joined.names if name not in (dead, seat.name)]
@@ -89,7 +88,7 @@ class Filling:
             near = [*place.parents, *(child for _, child in place.edges()), *contacts]
             planner = partial(plan_leave, stripes, dead, contacts, rng)
             plan = await self.changing.change(planner, [name for name in near if name != dead])
-            station.dead.pop(dead, None)
+            station.wills.dead.pop(dead, None)
             if plan is not None:
                 station.counts["filled"] += 1
                 return True

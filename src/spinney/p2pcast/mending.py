@@ -18,6 +18,7 @@ from spinney.p2pcast.finding import Finder
 from spinney.p2pcast.place import NOBODY, SOURCE, Name
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.station import Station
+from spinney.p2pcast.tending import Tending
 
 LOOK_S = 0.3
 """What is waited for sights: a round trip of 200 ms; who is slower is no near parent."""
@@ -30,13 +31,11 @@ HELP_FROM = 6
 """The round from which the source is asked to place everybody, if there are few."""
 
 
-class Mending:
+class Mending(Tending):
     """For one seat."""
 
     def __init__(self, station: Station, seat: Seat, finder: Finder) -> None:
-        self.station = station
-        self.seat = seat
-        self.finder = finder
+        super().__init__(station, seat, finder)
         self.mended: list[tuple[int, float]] = []
         """(tree, seconds from the orphan's own word to the new parent's)."""
         self._near_by: dict[int, asyncio.Task[list[m.Seen]]] = {}
