@@ -7,12 +7,14 @@ all, to look at their places from above (`checks.whole`), which no node can.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
 from spinney.net.host import Address
 from spinney.p2pcast.checks import Broken, whole
 from spinney.p2pcast.forest import Forest
+from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.node import ForestNode
 from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name, Place
 from spinney.p2pcast.settings import Settings
@@ -40,7 +42,10 @@ class Crowd:
         stripes: int,
         spare: int,
         settings: Settings | None = None,
+        signers: Callable[[Name], Signer] | None = None,
     ) -> None:
+        """`signers`: None, and everybody is believed."""
+        self.signers = signers
         self.world, self.rng = world, rng
         self.stripes, self.spare = stripes, spare
         self.settings = settings or Settings()
@@ -66,6 +71,7 @@ class Crowd:
             stripes=self.stripes,
             spare=self.spare,
             settings=self.settings,
+            signer=self.signers(SOURCE) if self.signers else None,
         )
         await self.source.open((self.source_host.address, PORT))
 
@@ -94,6 +100,7 @@ class Crowd:
             stripes=self.stripes,
             spare=self.spare,
             settings=self.settings,
+            signer=self.signers(name) if self.signers else None,
         )
 
     async def _come(self, name: Name, host: SimHost) -> None:

@@ -20,6 +20,8 @@ from spinney.p2pcast.transactions import TRANSACTION_BYTES, Lock, Outcome, Vote
 
 ROOM_BYTES = 1_080
 """Of one packed string: 1,200 less what KRPC and the stream's name add."""
+SIGNED_ROOM_BYTES = ROOM_BYTES - 140
+"""Less a key, a number and a signature."""
 
 _BEAT = struct.Struct(">BBIqhb")
 _HERE = struct.Struct(">qqHbb")
@@ -78,7 +80,7 @@ def read_seen(data: object) -> m.Seen:
 
 
 def pack_lock(call: m.LockCall) -> bytes:
-    lock, table = call.lock, Table(call.known, ROOM_BYTES)
+    lock, table = call.lock, Table(call.known, SIGNED_ROOM_BYTES)
     has_place = lock.place is not None
     body = _LOCK.pack(
         call.target, lock.transaction, lock.version, lock.coordinator, has_place
@@ -214,7 +216,7 @@ def read_here(data: object) -> m.Here:
 
 
 def pack_take_on(call: m.TakeOn) -> bytes:
-    table = Table(call.known, ROOM_BYTES)
+    table = Table(call.known, SIGNED_ROOM_BYTES)
     body = _TAKE_ON.pack(
         call.target,
         call.child,

@@ -20,6 +20,7 @@ from spinney.net.host import Address, Datagrams, Host
 from spinney.p2pcast.changing import Changing
 from spinney.p2pcast.filling import Filling
 from spinney.p2pcast.finding import AtSource, Finder
+from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.joining import Newcomer, plan_join
 from spinney.p2pcast.leaving import plan_leave
 from spinney.p2pcast.mending import Mending
@@ -47,11 +48,13 @@ class ForestNode:
         spare: int,
         settings: Settings | None = None,
         finder: Finder | None = None,
+        signer: Signer | None = None,
     ) -> None:
         assert name >= 0
+        assert signer is None or signer.name == name
         self.host = host
         self.settings = settings or Settings()
-        self.station = Station(host, stream, source, self.settings)
+        self.station = Station(host, stream, source, self.settings, signer)
         place = empty_place(name, stripes, spare=spare, since=host.wall_time())
         self.seat = Seat(place, self.settings, self.station.book, host.time())
         self.seat.patience_s *= 1 + host.rng.random()

@@ -17,6 +17,7 @@ from spinney.p2pcast.checks import Broken, whole
 from spinney.p2pcast.draft import Plan
 from spinney.p2pcast.filling import Filling
 from spinney.p2pcast.finding import AtSource
+from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.layout import lay_out
 from spinney.p2pcast.mending import Mending
 from spinney.p2pcast.place import SOURCE, SPECIAL, Name, Place, empty_place
@@ -77,8 +78,11 @@ class SourceNode:
         stripes: int,
         spare: int,
         settings: Settings | None = None,
+        signer: Signer | None = None,
     ) -> None:
+        assert signer is None or signer.name == SOURCE
         self.host = host
+        self.signer = signer
         self.stripes = stripes
         self.settings = settings or Settings()
         self.peers = Registered()
@@ -99,7 +103,7 @@ class SourceNode:
         self.use(krpc, self._datagrams.local_address)
 
     def use(self, krpc: Krpc, local: Address) -> None:
-        self.station = Station(self.host, self._stream, local, self.settings)
+        self.station = Station(self.host, self._stream, local, self.settings, self.signer)
         station, now = self.station, self.host.time()
         source = empty_place(SOURCE, self.stripes, spare=self.spare)
         made = lay_out(self.stripes, [], source, empty_place(SPECIAL, self.stripes))

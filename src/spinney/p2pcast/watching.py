@@ -42,6 +42,8 @@ class Watching:
         says_here = now >= self._here_at
         if says_here:
             self._here_at = now + self.station.settings.here_s
+        if says_here and self.station.guard is not None:
+            self.station.guard.papers.tick(now)
         for seat in list(self.station.seats.values()):
             self._watch(seat, now)
             if says_here:
