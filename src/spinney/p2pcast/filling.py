@@ -53,7 +53,7 @@ class Filling(Tending):
             if will is None:
                 self._give_up(dead)
                 return
-            station.spawn(self.finder.delete(dead))
+            station.spawn(self.finder.delete(dead, max(0, seat.place.parents.index(dead))))
             await asyncio.sleep(self._turn_s(will))
             filled = await self._try(dead, will)
             if not filled and dead in seat.place.parents:

@@ -12,6 +12,7 @@ It knows its own place, what its neighbours said, and addresses: nothing else.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -47,7 +48,7 @@ class ForestNode:
         stripes: int,
         spare: int,
         settings: Settings | None = None,
-        finder: Finder | None = None,
+        finder: Callable[[Station], Finder] | None = None,
         signer: Signer | None = None,
     ) -> None:
         assert name >= 0
@@ -59,7 +60,7 @@ class ForestNode:
         self.seat = Seat(place, self.settings, self.station.book, host.time())
         self.seat.patience_s *= 1 + host.rng.random()
         self.station.seats[name] = self.seat
-        self.finder: Finder = finder or AtSource(self.station, name)
+        self.finder = finder(self.station) if finder else AtSource(self.station, name)
         self.changing = Changing(self.station, name)
         self.mending = Mending(self.station, self.seat, self.finder)
         self.attempts = 0
@@ -107,7 +108,7 @@ class ForestNode:
 
     def _dropped(self, child: Name) -> None:
         if child >= 0:
-            self.station.spawn(self.finder.delete(child))
+            self.station.spawn(self.finder.delete(child, max(self.place.stripe, 0)))
 
     # -- coming ---------------------------------------------------------------------------
 

@@ -8,10 +8,12 @@ It answers `join` with random live peers, a small stand-in for the registry.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
 
 from spinney.net.host import Address, Datagrams, Host
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
+from spinney.p2pcast.carried import Carried
 from spinney.p2pcast.changing import Changing
 from spinney.p2pcast.checks import Broken, whole
 from spinney.p2pcast.draft import Plan
@@ -85,8 +87,8 @@ class SourceNode:
         self.signer = signer
         self.stripes = stripes
         self.settings = settings or Settings()
-        self.peers = Registered()
-        self.addresses: dict[Name, Address] = {}
+        self.peers: Registered | Carried = Registered()
+        self.addresses: MutableMapping[Name, Address] = {}
         self.spare = spare
         self._stream = stream
         self._waiting: dict[Name, m.PlaceMe] = {}
@@ -287,7 +289,7 @@ class AtHome:
         source.station.book.learn(known)
         return m.Joined(source.stripes, source.spare, len(source.peers), names, known)
 
-    async def delete(self, accused: Name) -> None:
+    async def delete(self, accused: Name, tree: int = 0) -> None:
         self._source.accused(accused)
 
     async def leave(self) -> None:
