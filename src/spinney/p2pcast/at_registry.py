@@ -154,6 +154,19 @@ class AtRegistry:
         except (SpinneyError, TimeoutError):
             self.station.counts["deaths not told"] += 1
 
+    async def accuse(self, parent: Name, tree: int) -> None:
+        self._told.pop(parent, None)
+        guard = self.station.guard
+        peer = guard.ids.get(parent) if guard is not None else None
+        if peer is None or self.problem is not None:
+            return
+        self.station.counts["accused"] += 1
+        try:
+            async with asyncio.timeout(DELETE_S):
+                await self.contacts.accuse(self.stream, peer, tree)
+        except (SpinneyError, TimeoutError):
+            self.station.counts["cheats not told"] += 1
+
     async def leave(self) -> None:
         self._is_open = False
         left = asyncio.ensure_future(self.contacts.leave(self.stream))

@@ -21,6 +21,9 @@ class Finder(Protocol):
     async def delete(self, accused: Name, tree: int = 0) -> None:
         """A neighbour in this tree is dead."""
 
+    async def accuse(self, parent: Name, tree: int) -> None:
+        """A parent in this tree was found cheating."""
+
     async def leave(self) -> None: ...
 
     async def place_me(self, place: Place, *, leaving: bool = False) -> None:
@@ -50,6 +53,9 @@ class AtSource:
     async def delete(self, accused: Name, tree: int = 0) -> None:
         body = codec.pack_delete(m.Delete(self.name, accused))
         await self._said(b"p2pcast.delete", body)
+
+    async def accuse(self, parent: Name, tree: int) -> None:
+        """The source's own list has no bad ones."""
 
     async def leave(self) -> None:
         await self.delete(self.name)

@@ -96,6 +96,7 @@ class ForestNode:
             self.seat.child_dead_s *= FILL_PATIENCE
             filling = Filling(station, self.seat, self.finder)
             station.on_dead = lambda seat, dead: filling.died(dead)
+        station.on_cheat = lambda name, tree: self._found_cheating(name, tree)
         station.on_dropped = lambda seat, child: self._dropped(child)
         station.use(krpc)
         station.spawn(self._stay())
@@ -109,6 +110,9 @@ class ForestNode:
     def _dropped(self, child: Name) -> None:
         if child >= 0:
             self.station.spawn(self.finder.delete(child, max(self.place.stripe, 0)))
+
+    def _found_cheating(self, parent: Name, tree: int) -> None:
+        self.station.spawn(self.finder.accuse(parent, tree))
 
     # -- coming ---------------------------------------------------------------------------
 

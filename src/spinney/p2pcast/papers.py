@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from spinney.errors import CallError
@@ -20,6 +21,9 @@ WANT_S = 1.0
 """Without tickets of its parent for so long a child asks for them, each second."""
 NO_TICKETS_S = 6.0
 """Without them for so long it leaves: as long as it waits below one that is cut off."""
+SHOWN_S = 10.0
+"""For so long who showed its tickets may ask for changes: a transaction and its repetitions."""
+MOST_SHOWN = 64
 LIES_S = 6.0
 """How long a parent may say that it sits higher than its tickets show: changes overtake them."""
 LIES_LEVELS = 1
@@ -49,6 +53,8 @@ class Papers:
         self.guard = guard
         self._trees: dict[tuple[Name, int], _Tree] = {}
         self._renewed_at = 0.0
+        self._shown: dict[Name, float] = {}
+        self._shows: dict[Name, codec.Pages] = {}
 
     def of(self, seat: Seat, tree: int) -> _Tree:
         """Two seats at most, 16 trees."""
@@ -100,6 +106,9 @@ class Papers:
         guard = self.guard
         page = codec.read_page(guard.signer, body)
         seat = guard.station.seats.get(page.child)
+        if seat is None and guard.signed_by(query) == page.child:
+            self._see(page)
+            return
         if seat is None or page.tree >= len(seat.limbs):
             raise CallError("tickets for somebody else", 202)
         chain = self.of(seat, page.tree).pages.add(page)
@@ -128,6 +137,42 @@ class Papers:
             held.lies_since = None
         elif held.lies_since is None:
             held.lies_since = now
+
+    # -- showing one's own ----------------------------------------------------------------
+
+    def show(self, name: Name, others: Iterable[Name]) -> None:
+        """To those who are no neighbours of this seat: that it has a place, the shortest way."""
+        guard = self.guard
+        seat = guard.station.seats[name]
+        rows = [(len(self.of(seat, tree).chain), tree) for tree in range(len(seat.limbs))]
+        held = [row for row in rows if row[0]]
+        if not held or name < 0:
+            return
+        tree = min(held)[1]
+        pages = codec.pack_chain(guard.signer, tree, name, self.of(seat, tree).chain)
+        near = seat.neighbours()
+        for other in others:
+            if other not in near and other not in guard.station.seats:
+                for page in pages:
+                    guard.station.tell(other, b"p2pcast.ticket", page)
+
+    def _see(self, page: codec.Page) -> None:
+        """Somebody shows its tickets, since it is going to ask for something."""
+        guard, name = self.guard, page.child
+        pages = self._shows.setdefault(name, codec.Pages())
+        while len(self._shows) > MOST_SHOWN:
+            del self._shows[next(iter(self._shows))]
+        chain = pages.add(page)
+        if chain is None:
+            return
+        judge(guard.signer, guard.station.stream, page.tree, chain, name, guard.clock())
+        self._shown.pop(name, None)
+        self._shown[name] = guard.station.host.time() + SHOWN_S
+        while len(self._shown) > MOST_SHOWN:
+            del self._shown[next(iter(self._shown))]
+
+    def has_shown(self, name: Name) -> bool:
+        return self._shown.get(name, 0.0) > self.guard.station.host.time()
 
     # -- events ---------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.place import SOURCE, SPECIAL, Name
 from spinney.wire.krpc_messages import Arguments
 
-UNSIGNED, FORGED, REPLAYED, LATE, NOT_YOURS = 311, 312, 313, 314, 315
+UNSIGNED, FORGED, REPLAYED, LATE, NOT_YOURS, NO_TICKETS = 311, 312, 313, 314, 315, 317
 """Codes of refusals, beside those of KRPC (201 to 204) and of the registry (301 to 306)."""
 
 LATE_MS = 30_000

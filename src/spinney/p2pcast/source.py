@@ -292,6 +292,9 @@ class AtHome:
     async def delete(self, accused: Name, tree: int = 0) -> None:
         self._source.accused(accused)
 
+    async def accuse(self, parent: Name, tree: int) -> None:
+        """The source's own list has no bad ones."""
+
     async def leave(self) -> None:
         raise AssertionError("the special node does not leave")
 

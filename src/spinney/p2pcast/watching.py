@@ -87,6 +87,8 @@ class Watching:
                     self.station.on_dead(seat, parent)
                     continue
                 self.station.counts["orphaned"] += 1
+                if self.station.guard is not None and now - limb.heard < settings.dead_s:
+                    self.station.guard.brought_nothing(parent, tree)
                 seat.orphaned(tree, now)
                 place = seat.place
                 self.station.on_orphan(seat, tree, parent)
