@@ -31,8 +31,9 @@ from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.station import Station
 from spinney.wire.krpc import Krpc
 
-FILL_PATIENCE = 5.0
-"""Without spare slots a silent child is kept so many times longer: a plan replaces it."""
+FILL_PATIENCE = 20.0
+"""Without spare slots a silent child is kept so many times longer, and a branch that is cut off
+stays together: a plan replaces who fell."""
 
 
 class ForestNode:
@@ -94,6 +95,7 @@ class ForestNode:
         if not self.place.spare:
             station.fills = True
             self.seat.child_dead_s *= FILL_PATIENCE
+            self.seat.patience_s *= FILL_PATIENCE
             filling = Filling(station, self.seat, self.finder)
             station.on_dead = lambda seat, dead: filling.died(dead)
         station.on_cheat = lambda name, tree: self._found_cheating(name, tree)

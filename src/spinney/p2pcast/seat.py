@@ -44,6 +44,7 @@ class Limb:
         "proven",
         "raw",
         "sequence",
+        "since",
         "up",
     )
 
@@ -60,6 +61,8 @@ class Limb:
         self.fresh = NEVER
         """When it last brought a newer number."""
         self.idled = NEVER
+        self.since = NEVER
+        """When that became the parent."""
         self.up: Name = NOBODY
         """The parent's parent."""
         self.aunts: tuple[Name, ...] = ()
@@ -114,7 +117,7 @@ class Seat:
         for tree, limb in enumerate(self.limbs):
             if old.parents[tree] != place.parents[tree]:
                 moved.append(tree)
-                limb.heard = limb.fresh = now
+                limb.heard = limb.fresh = limb.since = now
                 limb.up, limb.aunts, limb.cousins, limb.raw = NOBODY, (), (), b""
                 # Nothing is known of the new parent's room before its first beat.
                 limb.above, limb.proven = 0, -1
@@ -296,10 +299,12 @@ class Seat:
         for tree, parent in enumerate(self.place.parents):
             if parent != place.name or tree >= len(place.children):
                 continue
+            limb = self.limbs[tree]
             if self.name in place.children[tree]:
-                self.limbs[tree].heard = now
-            else:
-                self.limbs[tree].heard = NEVER
+                limb.heard = now
+            elif now - limb.since >= self.settings.here_s:
+                # Before that it may not have heard yet what we both are part of.
+                limb.heard = NEVER
 
     def orphaned(self, tree: int, now: float) -> Name:
         """Its parent in this tree is dead for it; returns that one's name."""

@@ -22,7 +22,7 @@ from spinney.p2pcast.finding import AtSource
 from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.layout import lay_out
 from spinney.p2pcast.mending import Mending
-from spinney.p2pcast.place import SOURCE, SPECIAL, Name, Place, empty_place
+from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name, Place, empty_place
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.station import Station
@@ -33,7 +33,11 @@ MOST_PEERS = 200_000
 """Names kept: some 200 bytes each."""
 MOST_WAITING = 64
 """Newcomers that wait to be placed among few: more than any layout takes at once."""
-FILL_PATIENCE = 5.0
+HEIRS = 4
+"""Of one fallen peer: each of them has its will."""
+MOST_FALLEN = 1_000
+"""Of whom heirs are remembered: a tenth of ten thousand, at once."""
+FILL_PATIENCE = 20.0
 """As for every node."""
 KEEP_S = 1.0
 """Between looks at few peers."""
@@ -94,6 +98,7 @@ class SourceNode:
         self._waiting: dict[Name, m.PlaceMe] = {}
         self._leaving: dict[Name, None] = {}
         self._checking: dict[Name, None] = {}
+        self._heirs: dict[Name, dict[Name, Address]] = {}
         self._datagrams: Datagrams | None = None
         self._sequence = int(host.wall_time() / self.settings.beat_s) % (1 << 32)
         self.layouts = 0
@@ -122,8 +127,10 @@ class SourceNode:
             station.on_dead = lambda seat, dead: filling.died(dead)
             for seat in (self.source, self.special):
                 seat.child_dead_s *= FILL_PATIENCE
+                seat.patience_s *= FILL_PATIENCE
         station.on_dropped = lambda seat, child: self.accused(child)
         station.served = {b"join": self._join, b"delete": self._delete, b"place": self._place}
+        station.served[b"heirs"] = self._heirs_of
         station.use(krpc)
         loop = asyncio.get_running_loop()
         self._beat_timer = loop.call_later(self.settings.beat_s, self._beat)
@@ -197,6 +204,19 @@ class SourceNode:
     def _forget(self, name: Name) -> None:
         self.peers.remove(name)
         self.addresses.pop(name, None)
+
+    def _heirs_of(self, query: Query, body: object) -> Arguments:
+        """Who found a neighbour dead hears who else did; `NOBODY` only asks."""
+        call = codec.read_delete(body)
+        row = self._heirs.pop(call.accused, {})
+        known = {name: at for name, at in row.items() if name != call.sender}
+        if call.sender != NOBODY:
+            row[call.sender] = query.remote
+        self._heirs[call.accused] = dict(list(row.items())[-HEIRS:])
+        while len(self._heirs) > MOST_FALLEN:
+            del self._heirs[next(iter(self._heirs))]
+        joined = m.Joined(self.stripes, self.spare, len(self.peers), tuple(known), known)
+        return {b"b": codec.pack_joined(joined, query.room_bytes - 16)}
 
     # -- few peers ------------------------------------------------------------------------
 

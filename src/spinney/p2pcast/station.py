@@ -136,7 +136,8 @@ class Station:
         # The dead one is probed meanwhile.
         wait_s = self.settings.call_s + (0.3 if call.dead != NOBODY else 0.0)
         arguments = {**self._arguments(method, body), b"o": 1}
-        values = await self.krpc.call(address, method, arguments, timeout_s=wait_s, attempts=2)
+        # Once only: there are others to ask, and this one may have fallen, too.
+        values = await self.krpc.call(address, method, arguments, timeout_s=wait_s, attempts=1)
         return values.get(b"b")
 
     async def look(self, name: Name, timeout_s: float | None = None) -> m.Seen | None:
@@ -163,6 +164,18 @@ class Station:
         if seen.sight.place.name != name or len(seen.sight.depths) != self.stripes:
             return None
         self.book.learn(seen.known)
+        return seen
+
+    async def ask_will(self, heir: Name, dead: Name) -> m.Seen | None:
+        """SEARCH of a neighbour: what a dead peer told it last."""
+        body = codec.pack_search(m.Search(dead), self.stripes)
+        try:
+            data = await self.ask(heir, b"p2pcast.search", body, timeout_s=self.settings.call_s)
+            seen = codec.read_seen(data)
+        except SpinneyError:
+            return None
+        if seen.sight.place.name != dead or len(seen.sight.depths) != self.stripes:
+            return None
         return seen
 
     async def look_many(self, names: Iterable[Name], wait_s: float) -> list[m.Seen]:
@@ -234,7 +247,11 @@ class Station:
         return seat
 
     def _searched(self, query: Query, body: object) -> Arguments:
-        seat = self.seat(codec.read_search(body).name)
+        name = codec.read_search(body).name
+        will = self.wills.of(name) if name not in self.seats else None
+        if will is not None:
+            return {b"b": codec.pack_seen(will, query.room_bytes - 16)}
+        seat = self.seat(name)
         return {b"b": codec.pack_seen(seat.seen(), query.room_bytes - 16)}
 
     def _locked(self, query: Query, body: object) -> Arguments:
