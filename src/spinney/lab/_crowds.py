@@ -7,6 +7,7 @@ all, to look at their places from above (`checks.whole`), which no node can.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -14,6 +15,7 @@ from spinney.errors import NoPeersError
 from spinney.net.host import Address
 from spinney.p2pcast.checks import Broken, whole
 from spinney.p2pcast.forest import Forest
+from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.node import ForestNode
 from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name, Place
 from spinney.p2pcast.reaching import CLOSED, is_closed
@@ -43,7 +45,10 @@ class Crowd:
         spare: int,
         settings: Settings | None = None,
         closed: float = 0.0,
+        signers: Callable[[Name], Signer] | None = None,
     ) -> None:
+        """`signers`: None, and everybody is believed."""
+        self.signers = signers
         self.world, self.rng = world, rng
         self.closed = closed
         """The share of newcomers that sit behind a NAT each, which lets nobody in."""
@@ -73,6 +78,7 @@ class Crowd:
             stripes=self.stripes,
             spare=self.spare,
             settings=self.settings,
+            signer=self.signers(SOURCE) if self.signers else None,
         )
         await self.source.open((self.source_host.address, PORT))
 
@@ -109,6 +115,7 @@ class Crowd:
             stripes=self.stripes,
             spare=self.spare,
             settings=self.settings,
+            signer=self.signers(name) if self.signers else None,
         )
 
     async def _come(self, name: Name, host: SimHost) -> None:

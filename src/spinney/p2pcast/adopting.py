@@ -104,7 +104,7 @@ class Adopting:
         taken = m.Taken(
             answer,
             limb.sequence,
-            -1 if seat.name == SOURCE else limb.depth,
+            -1 if seat.name == SOURCE else limb.below,
             max(seat.state(), INCOMPLETE),
             tuple(others[: codec.MOST_OTHERS]),
             self.station.book.of(others),

@@ -154,6 +154,8 @@ class Changing:
         absent += plan.also_gone
         change = Round(transaction, plan, absent)
         witnesses = self._witnesses(change.participants)
+        if station.guard is not None:
+            station.guard.papers.show(self.name, change.participants)
         calls = [self._lock(change, send.name, places, witnesses) for send in change.begin()]
         decision: list[Send] = []
         for ended in asyncio.as_completed(calls):

@@ -60,7 +60,9 @@ class Filling(Tending):
             if will is None:
                 self._give_up(dead)
                 return
-            station.spawn(self.finder.delete(dead))
+            parents = seat.place.parents
+            tree = parents.index(dead) if dead in parents else max(seat.place.stripe, 0)
+            station.spawn(self.finder.delete(dead, tree))
             await asyncio.sleep(self._turn_s(will))
             filled = await self._try(dead, will)
             if not filled and dead in seat.place.parents:

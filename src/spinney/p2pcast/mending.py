@@ -84,7 +84,7 @@ class Mending(Tending):
         loop = asyncio.get_running_loop()
         began = loop.time()
         if dead >= 0:
-            station.spawn(self.finder.delete(dead))
+            station.spawn(self.finder.delete(dead, tree))
         try:
             for turn in range(station.settings.rounds):
                 if seat.place.parents[tree] == NOBODY and await self._turn(tree, dead, turn):

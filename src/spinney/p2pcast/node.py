@@ -12,6 +12,7 @@ It knows its own place, what its neighbours said, and addresses: nothing else.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -21,6 +22,7 @@ from spinney.p2pcast import messages as m
 from spinney.p2pcast.changing import Changing
 from spinney.p2pcast.filling import Filling
 from spinney.p2pcast.finding import AtSource, Finder
+from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.joining import Newcomer, plan_join
 from spinney.p2pcast.leaving import plan_leave
 from spinney.p2pcast.mending import Mending
@@ -48,17 +50,19 @@ class ForestNode:
         stripes: int,
         spare: int,
         settings: Settings | None = None,
-        finder: Finder | None = None,
+        finder: Callable[[Station], Finder] | None = None,
+        signer: Signer | None = None,
     ) -> None:
         assert name >= 0
+        assert signer is None or signer.name == name
         self.host = host
         self.settings = settings or Settings()
-        self.station = Station(host, stream, source, self.settings)
+        self.station = Station(host, stream, source, self.settings, signer)
         place = empty_place(name, stripes, spare=spare, since=host.wall_time())
         self.seat = Seat(place, self.settings, self.station.book, host.time())
         self.seat.patience_s *= 1 + host.rng.random()
         self.station.seats[name] = self.seat
-        self.finder: Finder = finder or AtSource(self.station, name)
+        self.finder = finder(self.station) if finder else AtSource(self.station, name)
         self.changing = Changing(self.station, name)
         self.mending = Mending(self.station, self.seat, self.finder)
         self.attempts = 0
@@ -95,6 +99,7 @@ class ForestNode:
             self.seat.patience_s *= FILL_PATIENCE
             filling = Filling(station, self.seat, self.finder)
             station.on_dead = lambda seat, dead: filling.died(dead)
+        station.on_cheat = lambda name, tree: self._found_cheating(name, tree)
         station.on_dropped = lambda seat, child: self._dropped(child)
         station.use(krpc)
         station.spawn(self._stay())
@@ -107,7 +112,10 @@ class ForestNode:
 
     def _dropped(self, child: Name) -> None:
         if child >= 0:
-            self.station.spawn(self.finder.delete(child))
+            self.station.spawn(self.finder.delete(child, max(self.place.stripe, 0)))
+
+    def _found_cheating(self, parent: Name, tree: int) -> None:
+        self.station.spawn(self.finder.accuse(parent, tree))
 
     # -- coming ---------------------------------------------------------------------------
 

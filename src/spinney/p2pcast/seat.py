@@ -41,6 +41,7 @@ class Limb:
         "fresh",
         "heard",
         "idled",
+        "proven",
         "raw",
         "sequence",
         "since",
@@ -50,6 +51,9 @@ class Limb:
     def __init__(self) -> None:
         self.sequence = 0
         self.depth = 0
+        """As the parent says."""
+        self.proven = -1
+        """As its tickets show; -1 without any."""
         self.above = 0
         """Free slots of the parent, or `INCOMPLETE`."""
         self.heard = NEVER
@@ -67,6 +71,11 @@ class Limb:
         """One's own siblings with room."""
         self.raw = b""
         """The last beat's tail: parsed only when it changes."""
+
+    @property
+    def below(self) -> int:
+        """The depth that it tells others: no less than its tickets show."""
+        return max(self.depth, self.proven)
 
 
 class Seat:
@@ -111,7 +120,7 @@ class Seat:
                 limb.heard = limb.fresh = limb.since = now
                 limb.up, limb.aunts, limb.cousins, limb.raw = NOBODY, (), (), b""
                 # Nothing is known of the new parent's room before its first beat.
-                limb.above = 0
+                limb.above, limb.proven = 0, -1
                 self.changed += place.parents[tree] != NOBODY
         children = {child: None for _, child in place.edges()}
         for child in children:
@@ -147,7 +156,7 @@ class Seat:
         if self.name == SOURCE:
             depths: tuple[int, ...] = (-1,) * len(place.parents)
         else:
-            depths = tuple(limb.depth for limb in self.limbs)
+            depths = tuple(limb.below for limb in self.limbs)
         above = tuple(limb.above for limb in self.limbs)
         names = [*place.parents, *(child for _, child in place.edges())]
         names += [name for _, name in place.cohort]
@@ -189,7 +198,7 @@ class Seat:
 
     def _said(self, tree: int) -> m.Beat:
         limb, place = self.limbs[tree], self.place
-        depth = -1 if self.name == SOURCE else limb.depth
+        depth = -1 if self.name == SOURCE else limb.below
         nieces: tuple[Name, ...] = ()
         aunts: tuple[Name, ...] = ()
         up = place.parents[tree]
@@ -320,6 +329,13 @@ class Seat:
             cohort = cohort or ((place.stripe, place.name),)
         if cohort != place.cohort:
             self.take(replace(place, cohort=cohort, version=place.version + 1), now)
+
+    def proves(self, tree: int, depth: int) -> None:
+        """Tickets show how deep it sits."""
+        limb = self.limbs[tree]
+        if depth != limb.proven:
+            limb.proven = depth
+            self._beats[tree] = None
 
     def rebalance(self, now: float, rng: Rng) -> None:
         """Without children, in a tree whose parent still has room, while in another the parent has

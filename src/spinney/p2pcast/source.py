@@ -8,15 +8,18 @@ It answers `join` with random live peers, a small stand-in for the registry.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
 
 from spinney.net.host import Address, Datagrams, Host
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
+from spinney.p2pcast.carried import Carried
 from spinney.p2pcast.changing import Changing
 from spinney.p2pcast.checks import Broken, whole
 from spinney.p2pcast.draft import Plan
 from spinney.p2pcast.filling import Filling
 from spinney.p2pcast.finding import AtSource
+from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.layout import lay_out
 from spinney.p2pcast.mending import Mending
 from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name, Place, empty_place
@@ -81,12 +84,15 @@ class SourceNode:
         stripes: int,
         spare: int,
         settings: Settings | None = None,
+        signer: Signer | None = None,
     ) -> None:
+        assert signer is None or signer.name == SOURCE
         self.host = host
+        self.signer = signer
         self.stripes = stripes
         self.settings = settings or Settings()
-        self.peers = Registered()
-        self.addresses: dict[Name, Address] = {}
+        self.peers: Registered | Carried = Registered()
+        self.addresses: MutableMapping[Name, Address] = {}
         self.spare = spare
         self._stream = stream
         self._waiting: dict[Name, m.PlaceMe] = {}
@@ -104,7 +110,7 @@ class SourceNode:
         self.use(krpc, self._datagrams.local_address)
 
     def use(self, krpc: Krpc, local: Address) -> None:
-        self.station = Station(self.host, self._stream, local, self.settings)
+        self.station = Station(self.host, self._stream, local, self.settings, self.signer)
         station, now = self.station, self.host.time()
         source = empty_place(SOURCE, self.stripes, spare=self.spare)
         made = lay_out(self.stripes, [], source, empty_place(SPECIAL, self.stripes))
@@ -316,8 +322,11 @@ class AtHome:
         source.station.book.learn(known)
         return m.Joined(source.stripes, source.spare, len(source.peers), names, known)
 
-    async def delete(self, accused: Name) -> None:
+    async def delete(self, accused: Name, tree: int = 0) -> None:
         self._source.accused(accused)
+
+    async def accuse(self, parent: Name, tree: int) -> None:
+        """The source's own list has no bad ones."""
 
     async def leave(self) -> None:
         raise AssertionError("the special node does not leave")

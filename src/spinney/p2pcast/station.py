@@ -19,6 +19,8 @@ from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.adopting import Adopting
 from spinney.p2pcast.book import Book
+from spinney.p2pcast.guard import Guard
+from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.place import NOBODY, SOURCE, Name, Place
 from spinney.p2pcast.reaching import Reaching
 from spinney.p2pcast.seat import Seat
@@ -41,7 +43,14 @@ LOCKS = (b"takeon", b"substitute", b"replace", b"direct", b"hold")
 class Station:
     """`stream`: 8 bytes.  `source`: where the source is reached.  Call `use` before anything."""
 
-    def __init__(self, host: Host, stream: bytes, source: Address, settings: Settings) -> None:
+    def __init__(
+        self,
+        host: Host,
+        stream: bytes,
+        source: Address,
+        settings: Settings,
+        signer: Signer | None = None,
+    ) -> None:
         assert len(stream) == STREAM_BYTES
         self.host = host
         self.stream = stream
@@ -54,6 +63,10 @@ class Station:
         """Calls that only some stations answer (the source's)."""
         self.fills = False
         """The forest has no spare slots: wills are told, plans fill fallen peers' places."""
+        self.guard = None if signer is None else Guard(self, signer)
+        """None: everybody is believed, as in simulations of structure alone."""
+        self.outside: Callable[[Query], Arguments | None] | None = None
+        """Answers calls that are not the forest's own: a registry's, and to one."""
         self.wills = Wills(self)
         self.adopting = Adopting(self)
         self.reaching = Reaching(self)
@@ -61,6 +74,7 @@ class Station:
         self.on_orphan: Callable[[Seat, int, Name], None] = lambda seat, tree, dead: None
         self.on_doubtful_parent: Callable[[Seat, int], None] = lambda seat, tree: None
         self.on_dropped: Callable[[Seat, Name], None] = lambda seat, child: None
+        self.on_cheat: Callable[[Name, int], None] = lambda parent, tree: None
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._watching: Watching | None = None
@@ -94,7 +108,12 @@ class Station:
     def tell(self, name: Name, method: bytes, body: bytes) -> None:
         address = self.book.find(name)
         if address is not None:
-            self.krpc.tell(address, method, {b"b": body, b"s": self.stream})
+            self.krpc.tell(address, method, self._arguments(method, body))
+
+    def _arguments(self, method: bytes, body: bytes) -> Arguments:
+        if self.guard is None:
+            return {b"b": body, b"s": self.stream}
+        return self.guard.arguments(method, body)
 
     async def ask(
         self, name: Name, method: bytes, body: bytes, *, timeout_s: float, attempts: int = 1
@@ -105,7 +124,7 @@ class Station:
         if address is None:
             raise NoAnswerError(f"nobody said where {name} is")
         await self.reaching.open_way(name, address)
-        arguments: Arguments = {b"b": body, b"s": self.stream}
+        arguments = self._arguments(method, body)
         values = await self.krpc.call(
             address, method, arguments, timeout_s=timeout_s, attempts=attempts
         )
@@ -114,13 +133,13 @@ class Station:
     async def ask_orphan(self, call: m.TakeOn, body: bytes) -> object:
         """TAKEON, or SUBSTITUTE, of an orphan.  Raises as `ask`."""
         address = self.book.find(call.target)
-        if address is None:
-            raise CallError("nobody said where it is", SERVER)
+        if address is None or self.distrusts(call.target):
+            raise CallError("nobody said where it is, or it was found cheating", SERVER)
         await self.reaching.open_way(call.target, address)
         method = b"p2pcast.takeon" if call.dead == NOBODY else b"p2pcast.substitute"
         # The dead one is probed meanwhile.
         wait_s = self.settings.call_s + (0.3 if call.dead != NOBODY else 0.0)
-        arguments: Arguments = {b"b": body, b"o": 1, b"s": self.stream}
+        arguments = {**self._arguments(method, body), b"o": 1}
         # Once only: there are others to ask, and this one may have fallen, too.
         values = await self.krpc.call(address, method, arguments, timeout_s=wait_s, attempts=1)
         return values.get(b"b")
@@ -132,7 +151,7 @@ class Station:
             return own.seen()
         if name in self.wills.dead:
             return self.wills.dead[name]
-        if name == NOBODY:
+        if name == NOBODY or self.distrusts(name):
             return None
         body = codec.pack_search(m.Search(name), self.stripes)
         self.counts["search"] += 1
@@ -144,6 +163,7 @@ class Station:
             )
             seen = codec.read_seen(data)
         except SpinneyError:
+            self.book.unpin(name)
             return None
         if seen.sight.place.name != name or len(seen.sight.depths) != self.stripes:
             return None
@@ -176,6 +196,9 @@ class Station:
                 found.append(seen)
         return found
 
+    def distrusts(self, name: Name) -> bool:
+        return self.guard is not None and self.guard.is_distrusted(name)
+
     @property
     def stripes(self) -> int:
         return len(next(iter(self.seats.values())).limbs)
@@ -185,8 +208,12 @@ class Station:
     def _asked(self, query: Query) -> Arguments | None:
         arguments = query.arguments
         body = arguments.get(b"b")
+        if b"s" not in arguments and self.outside is not None:
+            return self.outside(query)
         if arguments.get(b"s") != self.stream:
             raise CallError("another stream", WRONG_STREAM)
+        if self.guard is not None:
+            self.guard.check(query)
         self.reaching.heard(query.remote)
         verb = query.method[len(PREFIX) + 1 :]
         if verb == b"update":
@@ -215,6 +242,10 @@ class Station:
             return self._locked(query, body)
         if verb in (b"apply", b"undo", b"outcome"):
             return self._decided(verb, body)
+        if self.guard is not None and verb in (b"ticket", b"want"):
+            papers = self.guard.papers
+            (papers.came if verb == b"ticket" else papers.wanted)(query, body)
+            return None
         served = self.served.get(verb)
         if served is None:
             raise CallError("the forest has no such call", SERVER)
@@ -268,7 +299,9 @@ class Station:
     def take(self, seat: Seat, place: Place) -> None:
         """A new place: new children hear at once where they are."""
         before = set(seat.place.edges())
-        seat.take(place, self._loop.time())
+        moved = seat.take(place, self._loop.time())
+        if self.guard is not None:
+            self.guard.papers.moved(seat, moved)
         if self.fills and seat.name >= 0:
             self.wills.tell(seat)
         for tree, child in place.edges():
@@ -277,6 +310,8 @@ class Station:
                 ok = seat.name == SOURCE or limb.sequence
                 if ok:
                     self.tell(child, b"p2pcast.update", seat.beat(tree))
+                if self.guard is not None:
+                    self.guard.papers.give(seat, tree, child)
 
     # -- beats ----------------------------------------------------------------------------
 

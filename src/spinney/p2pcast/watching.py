@@ -42,6 +42,8 @@ class Watching:
         says_here = now >= self._here_at
         if says_here:
             self._here_at = now + self.station.settings.here_s
+        if says_here and self.station.guard is not None:
+            self.station.guard.papers.tick(now)
         for seat in list(self.station.seats.values()):
             self._watch(seat, now)
             if says_here:
@@ -85,6 +87,8 @@ class Watching:
                     self.station.on_dead(seat, parent)
                     continue
                 self.station.counts["orphaned"] += 1
+                if self.station.guard is not None and now - limb.heard < settings.dead_s:
+                    self.station.guard.brought_nothing(parent, tree)
                 seat.orphaned(tree, now)
                 place = seat.place
                 self.station.on_orphan(seat, tree, parent)

@@ -49,6 +49,6 @@ class Wills:
 
     def tell(self, seat: Seat) -> None:
         """To all neighbours of a seat."""
-        will = codec.pack_seen(seat.seen())
+        will = codec.pack_seen(seat.seen(), codec.SIGNED_ROOM_BYTES)
         for name in seat.neighbours():
             self.station.tell(name, b"p2pcast.will", will)
