@@ -130,11 +130,12 @@ def test_who_cannot_be_served_is_told_so() -> None:
 
     async def story() -> None:
         await crowd.open()
-        await crowd.plant(16)
-        names = [crowd.name(True) for _ in range(24)]
+        await crowd.plant(10)
+        names = [crowd.name(True) for _ in range(12)]
         for name in names:
             crowd.start(name)
-        await crowd.joined(60.0)
+        while crowd.joining and not crowd.refused:
+            await asyncio.sleep(1.0)
         assert crowd.refused
         assert all(is_closed(name) for name in crowd.refused)
 
