@@ -50,7 +50,7 @@ EARLY_BYTES = 4 << 20
 """Data kept until the first mark says whether it is the sender's: more than comes meanwhile at 200
 Mbit/s.  Who comes in the middle has not missed it."""
 LEAST_SENT = 50
-"""Datagrams between two marks, below which a loss is no measure."""
+"""Datagrams below which a loss is no measure: a slow stream is measured over several marks."""
 
 
 class Following(GroupReceiver):
@@ -102,7 +102,6 @@ class Following(GroupReceiver):
         self._buffer: BlockBuffer | None = None
         self._mark: Mark | None = None
         self._mark_at = 0.0
-        self._mark_heard = 0
         self._measured = False
         self._fresh = (0.0, 0.0)
         """Loss and rate between the last two marks."""
@@ -110,6 +109,8 @@ class Following(GroupReceiver):
         """Its sender asks how much comes."""
         self.queue_s = 0.0
         """By how much the last mark took longer than the quickest."""
+        self._measured_from: tuple[int, int, float] | None = None
+        """What was sent and heard until then, and when, of the next measure."""
         self._least_taken: float | None = None
         self._longer_before = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -340,7 +341,7 @@ class Following(GroupReceiver):
         longer = taken - self._least_taken
         self.queue_s = min(60.0, longer, self._longer_before)
         self._longer_before = longer
-        self._mark, self._mark_at, self._mark_heard = mark, now, self.heard
+        self._mark, self._mark_at = mark, now
         if mark.order == order_of(self.stream.blocks):
             self.position = max(self.position, min(mark.position, self.order.count))
         self._report_wanted = bool(mark.asks)
@@ -352,12 +353,15 @@ class Following(GroupReceiver):
         self.arm()
 
     def _measure(self, mark: Mark, now: float) -> None:
-        last = self._mark
-        if last is None or mark.sent - last.sent < LEAST_SENT or now <= self._mark_at:
+        sent, heard, since = self._measured_from or (mark.sent, 0, now)
+        if mark.sent <= sent:  # nothing since: a pause is no part of a measure
+            self._measured_from = mark.sent, self.heard, now
+        if mark.sent - sent < LEAST_SENT or now <= since:
             return
-        got = self.heard - self._mark_heard
-        loss = max(0.0, 1.0 - got / (mark.sent - last.sent))
-        rate = got * SYMBOL_BYTES / (now - self._mark_at)
+        self._measured_from = mark.sent, self.heard, now
+        got = self.heard - heard
+        loss = max(0.0, 1.0 - got / (mark.sent - sent))
+        rate = got * SYMBOL_BYTES / (now - since)
         fade = FADE if self._measured else 0.0
         self._measured = True
         self._fresh = loss, rate

@@ -48,6 +48,10 @@ YIELD = 0.75
 EASE = 0.85
 """Of the capacity: below, there is no queue of ours."""
 SAME_LOSS = 0.8
+SILENT = 3
+"""So many decisions without a report, though reports are asked for: they are stuck in a queue of
+ours, or lost as all else is."""
+SILENT_FALL = 0.5
 HALF = 0.45
 """Of the capacity, a little less than half: nobody makes us go below by a long queue alone."""
 CONTENDED_AFTER = 3
@@ -128,6 +132,8 @@ class FoundRate:
         self._long, self._calm, self._good = 0, 0, 0
         """Decisions in a row: a long queue at half, a short one beside another, climbs near."""
         self._heard_any = False
+        self._silent = 0
+        """Decisions in a row that nobody had reported for."""
         self._limited = False
         """A report says that it is too much: decided at once."""
         self._came = 0.0
@@ -167,8 +173,12 @@ class FoundRate:
                 self._set(max(self._drained, BELOW * self._carried()))
                 self._drained = None
             return
-        if self._loss is None:
-            return  # nobody has said anything: faster would be blind
+        if self._loss is None:  # nobody has said anything: faster would be blind
+            self._silent += 1
+            if self._silent >= SILENT:
+                self._set(SILENT_FALL * self.bytes_per_s)
+            return
+        self._silent = 0
         loss = self._loss
         if not self._heard_any and loss <= LARGEST_USUAL_LOSS and self._queue_s <= LONG_QUEUE_S:
             self.usual_loss = loss  # at a modest rate it is not we who cause it

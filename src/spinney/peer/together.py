@@ -50,7 +50,7 @@ LEASE_AHEAD_S = 1.0
 """What the streams will bring within so long is left to them.  More would leave the swarm idle at
 the end, waiting for a group that is slower."""
 LITTLE_SHARE = 0.5
-LITTLE_S = 3.0
+LITTLE_S = 2.0
 """Streams that for so long bring less than this part of what they are said to, or of the safe
 rate if that is less, are helped by the swarm: a slow radio, a lossy cable."""
 DISMISS_AFTER_S = 2.0
@@ -105,7 +105,7 @@ class Together:
         self._meets_neighbours = False
         """The swarm has machines of this network that run this program."""
         self._looking = False
-        self._finds_rate = False
+        self._finds_rate = self._only = False
         self._enough_at = float("-inf")
         """When the streams last brought what they ought to."""
         self._carried: tuple[tuple[Stream, ...], Bitfield] | None = None
@@ -128,7 +128,7 @@ class Together:
     ) -> None:
         """Joins, or goes on looking for the group; raises nothing that a network can cause."""
         self._transfer = transfer
-        self._finds_rate = plan.finds_rate
+        self._finds_rate, self._only = plan.finds_rate, plan.only
         self._began = self._host.time()
         most_up, most_down = _least(self._up), _least(self._down)
         rate = plan.rate_bytes_per_s
@@ -243,6 +243,11 @@ class Together:
         return ours if said is None else max(ours, said.complete)
 
     @property
+    def brings_something(self) -> bool:
+        """Does anything come by multicast, if no whole piece?"""
+        return self.node is not None and self.node.flows.rate_bytes_per_s() > 0
+
+    @property
     def goes_aside(self) -> bool:
         """Does it come by unicast from one machine instead?"""
         return self.aside is not None and self.aside.working
@@ -323,9 +328,12 @@ class Together:
         live = tuple(receiving.live()) if receiving is not None else ()
         if not live and now < self._started_at + BEGIN_S:
             return self._everything()
-        if not live or self._bring_little(live, now):
-            return None
-        return self._carried_by(live)
+        little = bool(live) and not self._only and self._bring_little(live, now)
+        if receiving is not None and receiving.helped is not little:
+            receiving.helped = little
+            if little:
+                node.flows.warn_once("multicast brings little here: the swarm helps")
+        return None if little or not live else self._carried_by(live)
 
     def _bring_little(self, live: tuple[Stream, ...], now: float) -> bool:
         assert self.node is not None
