@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from spinney.errors import WireError
 from spinney.groups.group import Group, GroupReceiver, Sent
 from spinney.mcftp.blocks import BlockBuffer
+from spinney.mcftp.given_rate import BEST
 from spinney.mcftp.layout import SENDERS, SYMBOL_BYTES
 from spinney.mcftp.needs import Needs, backoff_s
 from spinney.mcftp.packets import (
@@ -105,8 +106,8 @@ class Following(GroupReceiver):
         self._measured = False
         self._fresh = (0.0, 0.0)
         """Loss and rate between the last two marks."""
-        self._report_wanted = False
-        """Its sender asks how much comes."""
+        self._report_wanted = 0
+        """Its sender asks how much comes (`Mark.asks`)."""
         self.queue_s = 0.0
         """By how much the last mark took longer than the quickest."""
         self._measured_from: tuple[int, int, float] | None = None
@@ -309,7 +310,7 @@ class Following(GroupReceiver):
                 need, _ = decode_need(data)
                 self.needs.overheard(need, self._host.time(), self._put_off)
                 if self._report_wanted and self._says_as_much(need):
-                    self._report_wanted = False
+                    self._report_wanted = 0
             else:
                 self.foreign += 1
         except WireError:
@@ -344,7 +345,7 @@ class Following(GroupReceiver):
         self._mark, self._mark_at = mark, now
         if mark.order == order_of(self.stream.blocks):
             self.position = max(self.position, min(mark.position, self.order.count))
-        self._report_wanted = bool(mark.asks)
+        self._report_wanted = mark.asks
         self.needs.marked(mark, now)
         self._alive()
         self.dismissed = self._receiving.keys.peer in mark.told
@@ -395,6 +396,8 @@ class Following(GroupReceiver):
         else."""
         loss, queue_us = self._fresh[0], self.queue_s * 1e6
         theirs = need.loss_ppm / 1e6
+        if self._report_wanted == BEST:
+            return theirs <= loss and need.queue_us <= 1.2 * queue_us
         alike = (theirs > self._settings.hopeless_share) == (loss > self._settings.hopeless_share)
         return alike and theirs >= 0.8 * loss and need.queue_us >= 0.8 * queue_us
 
@@ -405,7 +408,7 @@ class Following(GroupReceiver):
         now = self._host.time()
         lacking = self._receiving.asking.begun(self)
         lacks, whole = self.needs.report(lacking, self._receiving.asking.whole(self), now)
-        wanted, self._report_wanted = self._report_wanted, False
+        wanted, self._report_wanted = self._report_wanted, 0
         if (lacks or whole or wanted) and not self.stalled:
             self.reports += 1
             loss, rate = self._fresh if wanted else (self.loss, self.rate_bytes_per_s)

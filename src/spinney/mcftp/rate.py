@@ -1,4 +1,4 @@
-"""How fast a sender sends: a rate that was given, or one that is found.  Pure.
+"""How fast a sender sends: the `Rate` Protocol, and a rate that is found.  Pure.
 
 Loss alone says little: radio and cheap cables lose at any rate, a full queue only beyond its
 own.  So a found rate climbs while the reported loss is what it was at lower rates and the queue
@@ -77,6 +77,10 @@ class Rate(Protocol):
     def is_found(self) -> bool:
         """Does it depend on what is heard?  Then our own volleys must not look like a queue."""
 
+    @property
+    def asks(self) -> int:
+        """What marks ask for (`Mark.asks`)."""
+
     def heard(self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0) -> None:
         """A receiver reported so much loss (0 to 1) and delay of what was sent lately, and what
         came (0: not known)."""
@@ -85,26 +89,11 @@ class Rate(Protocol):
         """So much was handed to the network."""
 
 
-class FixedRate:
-    """The user's or the leader's."""
-
-    is_found = False
-
-    def __init__(self, bytes_per_s: float) -> None:
-        assert bytes_per_s > 0
-        self.bytes_per_s = float(bytes_per_s)
-
-    def heard(
-        self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0
-    ) -> None: ...
-
-    def sent(self, size_bytes: int, now: float) -> None: ...
-
-
 class FoundRate:
     """A rate between `floor` and `ceiling`, from `start` on."""
 
     is_found = True
+    asks = 1
 
     def __init__(self, start: float = 2e6, *, floor: float = 1e5, ceiling: float = 118e6) -> None:
         assert 0 < floor <= ceiling

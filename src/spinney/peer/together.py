@@ -19,10 +19,11 @@ from spinney.content.pieces import Bitfield
 from spinney.content.source import Source
 from spinney.content.transfer import Transfer
 from spinney.mcftp.datasettings import DATA_SETTINGS
+from spinney.mcftp.given_rate import GivenRate
 from spinney.mcftp.neighbours import short_id
 from spinney.mcftp.node import McftpNode
 from spinney.mcftp.publishing import Publishing
-from spinney.mcftp.rate import FixedRate, FoundRate, Rate
+from spinney.mcftp.rate import FoundRate, Rate
 from spinney.mcftp.settings import Settings
 from spinney.mcftp.stream import Stream
 from spinney.mcftp.view import McftpEvent, View
@@ -78,6 +79,10 @@ class BoundRate:
     @property
     def is_found(self) -> bool:
         return self._inner.is_found
+
+    @property
+    def asks(self) -> int:
+        return self._inner.asks
 
     def heard(self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0) -> None:
         self._inner.heard(loss, queue_s, now, came_bytes_per_s)
@@ -175,7 +180,7 @@ class Together:
     def _rate_of(self, stream: Stream) -> Rate:
         """A sender's: as the schedule says, or found below that; within our own limit."""
         said, most = float(stream.rate_bytes_per_s), _least(self._up)
-        rate: Rate = FixedRate(said)
+        rate: Rate = GivenRate(said)
         if self._finds_rate:
             floor = min(LEAST_FOUND_BYTES_PER_S, said)
             rate = FoundRate(SAFE_RATE_BYTES_PER_S, floor=floor, ceiling=said)
