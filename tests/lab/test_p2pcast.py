@@ -66,3 +66,16 @@ def test_other_trees_are_what_they_say() -> None:
         owners = {parent % 4 for parent in parents if parent >= 0}
         assert fallbacks or owners == {stripe}
         assert parents.count(-1) == 1
+
+
+def test_beside_other_trees_on_the_same_trace() -> None:
+    """All three mend what falls; in one tree many send nothing and the others twice as much."""
+    result = lab.replay("p2pcast-beside", 0, {"peers": 30, "minutes": 0.5, "churn": 0.1})
+    assert not result.error, result.error
+    rows: dict[str, dict[str, Any]] = {str(found["system"]): dict(found) for found in result.rows}
+    ours, shape, one = (rows[each] for each in ("P2PCast", "SplitStream's shape", "SpreadIt"))
+    assert all(0.7 < found["lack_none"] <= 1 for found in rows.values())
+    assert max(ours["upload"], shape["upload"]) <= 1.25 < one["upload"] == 2
+    assert one["idle"] > 0.3 > max(ours["idle"], shape["idle"])
+    assert ours["orphans"] > 0
+    assert ours["without_p99_s"] < 5
