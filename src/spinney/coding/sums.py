@@ -11,15 +11,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from spinney.coding.fountain import CUTS, Row, Shape
+from spinney.coding.fountain import CUTS, Row, Shape, words_of
 from spinney.net.host import Buffer
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
-DENSE = 3
-"""If a third of all prefixes is wanted, all are made: that is one pass, where each one alone
-costs a call."""
 ROWS_AT_ONCE = 8
 """Rows whose sums are laid side by side before they are added up: 260 kB."""
+WORD_BITS = 64
 FEW = 200
 """Sums up to which tables of 16 cost less than tables of 256."""
 MOST_SPARE = 2
@@ -30,63 +28,43 @@ _spare: list[Array] = []
 
 
 class Sums:
-    """The sums of which the rows of a block are made; the block itself is not held.
-
-    `rows`: those that will be asked for; None: any."""
+    """All sums of a block, a row each, by their numbers; the block itself is not held."""
 
     def __init__(
-        self,
-        view: memoryview,
-        symbol_bytes: int,
-        shape: Shape,
-        rows: Array | None = None,
-        table: Array | None = None,
+        self, view: memoryview, symbol_bytes: int, shape: Shape, table: Array | None = None
     ) -> None:
         symbols = _whole(view, symbol_bytes)
         (full, width), kind = symbols.shape, symbols.dtype
         last = bytes(view[full * symbol_bytes :]).ljust(symbol_bytes, b"\0")
         tail: Array = np.frombuffer(last, kind)
-        # Parts of the block as it lies: their ends are the prefixes that are made.
-        starts = np.arange(full)
-        parts = symbols
-        if rows is not None:
-            cuts = np.unique(rows[:, :CUTS])
-            cuts = cuts[(cuts > 0) & (cuts < full)]
-            if DENSE * (len(cuts) + 1) < full:
-                starts = np.concatenate((starts[:1], cuts))
-                parts = np.bitwise_xor.reduceat(symbols, starts, axis=0)
-        prefixes = len(starts) + 2  # of nothing; after each part; and with a short last symbol
-        needed = prefixes + shape.sums - shape.symbols - 1
-        self._table = np.empty((needed, width), kind) if table is None else table[:needed]
-        table = self._table
+        # Every prefix, though few are asked for: one pass is faster than adding up chosen parts.
+        table = np.empty((shape.sums, width), kind) if table is None else table
+        self._table = table
         table[0] = 0
         if full:
-            np.bitwise_xor.accumulate(parts, axis=0, out=table[1 : prefixes - 1])
-        np.bitwise_xor(table[prefixes - 2], tail, out=table[prefixes - 1])
-        first = prefixes
+            np.bitwise_xor.accumulate(symbols, axis=0, out=table[1 : full + 1])
+        if full < shape.symbols:
+            np.bitwise_xor(table[full], tail, out=table[full + 1])
+        first = shape.symbols + 1
         for modulus in shape.moduli:
             _add_classes(symbols, tail, table[first : first + modulus])
             first += modulus
-        self._places = np.empty(shape.sums, np.intp)
-        """Where each sum lies in the table."""
-        self._places[starts] = np.arange(len(starts))
-        self._places[full : shape.symbols + 1] = range(
-            prefixes - 2, prefixes - 1 + shape.symbols - full
-        )
-        self._places[shape.symbols + 1 :] = np.arange(prefixes, needed)
 
     def added(self, row: Row) -> bytes:
         """The sum of the symbols of a row."""
-        total: Array = np.bitwise_xor.reduce(self._table[self._places[row]], axis=0)
+        total: Array = np.bitwise_xor.reduce(self._table[row], axis=0)
         return total.tobytes()
 
     def totals(self, rows: Array) -> Array:
         """The same for many rows."""
-        places = self._places[rows]
-        totals = np.empty((len(rows), self._table.shape[1]), self._table.dtype)
-        for at in range(0, len(rows), ROWS_AT_ONCE):
-            side_by_side = self._table[places[at : at + ROWS_AT_ONCE]]
-            np.bitwise_xor.reduce(side_by_side, axis=1, out=totals[at : at + ROWS_AT_ONCE])
+        (count, sums), table = rows.shape, self._table
+        totals = np.empty((count, table.shape[1]), table.dtype)
+        side_by_side = np.empty((ROWS_AT_ONCE, sums, table.shape[1]), table.dtype)
+        for at in range(0, count, ROWS_AT_ONCE):
+            chosen = rows[at : at + ROWS_AT_ONCE]
+            found = side_by_side[: len(chosen)]
+            table.take(chosen, axis=0, out=found, mode="clip")  # another mode copies once more
+            np.bitwise_xor.reduce(found, axis=1, out=totals[at : at + ROWS_AT_ONCE])
         return totals
 
 
@@ -112,12 +90,42 @@ def _add_classes(symbols: Array, tail: Array, room: Array) -> None:
     room[len(left)] ^= tail
 
 
+def rows_of(shape: Shape, numbers: Sequence[int]) -> Array:
+    """`fountain.row_of` of each of these repair symbols."""
+    words = np.frombuffer(b"".join(words_of(shape, number) for number in numbers), "<u2")
+    kinds = np.array(shape.kinds, np.int64)
+    rows: Array = words.reshape(-1, len(kinds)).astype(np.int64)
+    rows *= kinds[:, 0]
+    rows >>= 16
+    rows += kinds[:, 1]
+    return rows
+
+
+def marks_of(shape: Shape, missing: Sequence[int], rows: Array) -> list[int]:
+    """For each row which of the missing symbols it holds, a bit each, the first lowest."""
+    lost, wanted, classes = np.array(missing), len(missing), len(missing) + 1
+    width = -(-wanted // WORD_BITS) * WORD_BITS
+    # A prefix holds the first few of the missing: one row for each number of them.
+    held = np.zeros((classes + sum(shape.moduli), width), bool)
+    held[:classes] = np.tri(classes, width, -1, bool)
+    first, columns = classes, np.arange(wanted)
+    for modulus in shape.moduli:
+        held[first + lost % modulus, columns] = True
+        first += modulus
+    kept = rows + (classes - shape.symbols - 1)
+    kept[:, :CUTS] = np.searchsorted(lost, rows[:, :CUTS])
+    words = np.packbits(held, axis=1, bitorder="little").view("<u8")
+    marks = np.bitwise_xor.reduce(words.take(kept, axis=0), axis=1).tobytes()
+    size = width // 8
+    return [int.from_bytes(marks[at : at + size], "little") for at in range(0, len(marks), size)]
+
+
 def mend(
     view: memoryview,
     symbol_bytes: int,
     shape: Shape,
     missing: Sequence[int],
-    rows: Sequence[Row],
+    rows: Array,
     repairs: Sequence[Buffer | None],
     sums: Sequence[int],
 ) -> None:
@@ -132,14 +140,12 @@ def mend(
     symbols[whole] = 0  # what lies in their places now is no part of any sum
     if short is not None:
         short[:] = bytes(len(short))
-    most = (shape.sums + 2) * width
+    most = shape.sums * width
     table = _spare.pop() if _spare else np.empty(0, kind)
     if table.size < most or table.dtype != kind:
         table = np.empty(most, kind)
-    room = table[:most].reshape(-1, width)
     used = [at for at, repair in enumerate(repairs) if repair is not None]
-    indices = np.array([rows[at] for at in used], np.intp)
-    totals = Sums(view, symbol_bytes, shape, indices, room).totals(indices)
+    totals = Sums(view, symbol_bytes, shape, table[:most].reshape(-1, width)).totals(rows[used])
     if len(_spare) < MOST_SPARE and table.nbytes <= MOST_SPARE_BYTES:
         _spare.append(table)
     came = b"".join(repair for repair in repairs if repair is not None)
@@ -164,11 +170,13 @@ def add_up(sums: Sequence[int], values: Array) -> Array:
     for at in range(stride):
         columns += [bits[:, at]] if few == 8 else [bits[:, at] & 15, bits[:, at] >> 4]
     added = np.zeros((len(sums), values.shape[1]), values.dtype)
+    found = np.empty_like(added)
     table = np.zeros((1 << few, values.shape[1]), values.dtype)
     for at in range(0, len(values), few):
         held = 1
         for value in values[at : at + few]:
             np.bitwise_xor(table[:held], value, out=table[held : 2 * held])
             held *= 2
-        added ^= table[columns[at // few]]
+        table.take(columns[at // few], axis=0, out=found, mode="clip")
+        added ^= found
     return added
