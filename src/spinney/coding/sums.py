@@ -7,6 +7,7 @@ speed and let go of the interpreter's lock.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +16,10 @@ from spinney.coding.fountain import CUTS, Row, Shape, words_of
 from spinney.net.host import Buffer
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+STEP = 8
+FEW_ROWS = 40
+"""Up to so many rows only every eighth prefix is made, and the rest of each that is wanted is
+added up from at most four symbols: writing them all takes longer than all the classes."""
 ROWS_AT_ONCE = 8
 """Rows whose sums are laid side by side before they are added up: 260 kB."""
 WORD_BITS = 64
@@ -28,44 +33,96 @@ _spare: list[Array] = []
 
 
 class Sums:
-    """All sums of a block, a row each, by their numbers; the block itself is not held."""
+    """The sums of a block.
+
+    `blank`: a symbol of zeros, if there is one: then only every eighth prefix is made, and the
+    block is held.  Else it is not."""
 
     def __init__(
-        self, view: memoryview, symbol_bytes: int, shape: Shape, table: Array | None = None
+        self,
+        view: memoryview,
+        symbol_bytes: int,
+        shape: Shape,
+        table: Array | None = None,
+        blank: int | None = None,
     ) -> None:
         symbols = _whole(view, symbol_bytes)
         (full, width), kind = symbols.shape, symbols.dtype
         last = bytes(view[full * symbol_bytes :]).ljust(symbol_bytes, b"\0")
         tail: Array = np.frombuffer(last, kind)
-        # Every prefix, though few are asked for: one pass is faster than adding up chosen parts.
         table = np.empty((shape.sums, width), kind) if table is None else table
-        self._table = table
         table[0] = 0
-        if full:
-            np.bitwise_xor.accumulate(symbols, axis=0, out=table[1 : full + 1])
+        step = 1 if blank is None else STEP
+        groups, left = divmod(full, step)
+        if groups:
+            parts = symbols
+            if step > 1:
+                rounds = symbols[: groups * step].reshape(groups, step, width)
+                parts = np.bitwise_xor.reduce(rounds, axis=1)
+            np.bitwise_xor.accumulate(parts, axis=0, out=table[1 : groups + 1])
+        first = groups + 1
+        if left:
+            np.bitwise_xor.reduce(symbols[-left:], axis=0, out=table[first])
+            table[first] ^= table[groups]
+            first += 1
         if full < shape.symbols:
-            np.bitwise_xor(table[full], tail, out=table[full + 1])
-        first = shape.symbols + 1
+            np.bitwise_xor(table[first - 1], tail, out=table[first])
+            first += 1
+        self._table, self._first, self._shape = table, first, shape
+        self._symbols, self._blank = (None if blank is None else symbols), blank
         for modulus in shape.moduli:
             _add_classes(symbols, tail, table[first : first + modulus])
             first += modulus
 
     def added(self, row: Row) -> bytes:
-        """The sum of the symbols of a row."""
+        """The sum of the symbols of a row; only where every prefix was made."""
         total: Array = np.bitwise_xor.reduce(self._table[row], axis=0)
         return total.tobytes()
 
     def totals(self, rows: Array) -> Array:
         """The same for many rows."""
-        (count, sums), table = rows.shape, self._table
-        totals = np.empty((count, table.shape[1]), table.dtype)
-        side_by_side = np.empty((ROWS_AT_ONCE, sums, table.shape[1]), table.dtype)
-        for at in range(0, count, ROWS_AT_ONCE):
-            chosen = rows[at : at + ROWS_AT_ONCE]
-            found = side_by_side[: len(chosen)]
-            table.take(chosen, axis=0, out=found, mode="clip")  # another mode copies once more
-            np.bitwise_xor.reduce(found, axis=1, out=totals[at : at + ROWS_AT_ONCE])
+        if self._symbols is None:
+            return _added(self._table, rows)
+        near, rest = _near(self._shape.symbols, len(self._symbols))
+        places = rows + (self._first - self._shape.symbols - 1)
+        places[:, :CUTS] = near[rows[:, :CUTS]]
+        single = rest[rows[:, :CUTS]].reshape(len(rows), -1)
+        single[single < 0] = self._blank
+        totals = _added(self._table, places)
+        totals ^= _added(self._symbols, single)
         return totals
+
+
+@lru_cache(maxsize=8)
+def _near(count: int, full: int) -> tuple[Array, Array]:
+    """For each prefix of `count` symbols, all but `full` of them short: which of those that are
+    made is nearest, and the symbols in between, -1 where there are fewer than can be."""
+    cuts = np.arange(full + 1)
+    low = cuts // STEP * STEP
+    high = np.minimum(low + STEP, full)
+    up = high - cuts < cuts - low
+    made = np.where(up, -(-high // STEP), low // STEP)
+    nearest = np.where(up, high, low)
+    begin, end = np.minimum(cuts, nearest), np.maximum(cuts, nearest)
+    rest = begin[:, None] + np.arange(STEP // 2)
+    rest[rest >= end[:, None]] = -1
+    if count > full:  # with the short last symbol: it is made
+        made = np.append(made, -(-full // STEP) + 1)
+        rest = np.concatenate((rest, np.full((1, STEP // 2), -1)))
+    return made, rest
+
+
+def _added(table: Array, rows: Array) -> Array:
+    """For each row the exclusive or of those lines of a table that it names."""
+    (count, sums), width = rows.shape, table.shape[1]
+    totals = np.empty((count, width), table.dtype)
+    side_by_side = np.empty((ROWS_AT_ONCE, sums, width), table.dtype)
+    for at in range(0, count, ROWS_AT_ONCE):
+        chosen = rows[at : at + ROWS_AT_ONCE]
+        found = side_by_side[: len(chosen)]
+        table.take(chosen, axis=0, out=found, mode="clip")  # another mode copies once more
+        np.bitwise_xor.reduce(found, axis=1, out=totals[at : at + ROWS_AT_ONCE])
+    return totals
 
 
 def _whole(view: memoryview, symbol_bytes: int) -> Array:
@@ -145,7 +202,9 @@ def mend(
     if table.size < most or table.dtype != kind:
         table = np.empty(most, kind)
     used = [at for at, repair in enumerate(repairs) if repair is not None]
-    totals = Sums(view, symbol_bytes, shape, table[:most].reshape(-1, width)).totals(rows[used])
+    blank = whole[0] if whole and len(used) <= FEW_ROWS else None
+    room = table[:most].reshape(-1, width)
+    totals = Sums(view, symbol_bytes, shape, room, blank).totals(rows[used])
     if len(_spare) < MOST_SPARE and table.nbytes <= MOST_SPARE_BYTES:
         _spare.append(table)
     came = b"".join(repair for repair in repairs if repair is not None)
