@@ -159,8 +159,10 @@ class Following(GroupReceiver):
         self._came(heard)
 
     def _current(self) -> BlockBuffer | None:
-        """The block of the last datagram, unless it is being solved: then nothing may change."""
-        if self._buffer is not None and self._buffer.busy:
+        """The block of the last datagram, unless nothing of it may change: it is being solved, or
+        whole, and then the transfer may hash and serve it where it lies."""
+        buffer = self._buffer
+        if buffer is not None and (buffer.busy or not buffer.missing):
             self._buffer = None
         return self._buffer
 

@@ -128,7 +128,12 @@ class Receiving:
         self.peer_key = "multicast:" + keys.peer.hex()
         self.feed = transfer.attach(self)
         self.feed.forgiving = True
-        self.buffers = BlockBuffers(layout, settings.buffer_bytes, settings.pool_blocks)
+        self.buffers = BlockBuffers(
+            layout,
+            settings.buffer_bytes,
+            settings.pool_blocks,
+            self.feed.room if layout.blocks_are_pieces else None,
+        )
         self.claims = Claims(self.feed, layout, transfer, settings)
         self.doubt = Doubt()
         self.solving = Solving(host, code, layout.symbol_bytes, self._solved)
