@@ -46,7 +46,7 @@ PROBE_S = 0.12
 """Between probes: an answer's delay and a round trip of a busy LAN fit in."""
 QUERIES = 3
 QUERY_S = 0.25
-QUERY_JITTER_S = 0.03
+QUERY_JITTER_S = 0.06
 """A thousand who start at once ask within this time; who hears the question keeps silent."""
 ANSWER_JITTER_S = 0.02
 ANSWER_EVERY_S = 0.1

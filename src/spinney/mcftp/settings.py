@@ -37,7 +37,7 @@ class Settings:
     most_reports_heard: int = 150
     """Who hears so many reports in a second puts its own off: a thousand who join at once, or
     are done at once, are all known within ten seconds."""
-    hello_spread_s: float = 0.03
+    hello_spread_s: float = 0.1
     """A newcomer who hears no keep-alive for a random part of this asks for one."""
     members: int = 4_096
     """Remembered by a leader, 400 bytes and a bit for each block each."""
