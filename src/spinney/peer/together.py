@@ -59,7 +59,7 @@ DISMISS_AFTER_S = 2.0
 LEAST_MEMBERS = 3
 """A sender and one receiver have nothing to gain from a group: they use both ways at once."""
 LEAST_FOUND_BYTES_PER_S = 100_000.0
-SHARE_OF_LIMIT = 0.9
+SHARE_OF_LIMIT = 0.95
 """Of `--up` that multicast takes at most, so that the swarm does not stand still."""
 
 
