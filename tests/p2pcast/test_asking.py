@@ -104,6 +104,7 @@ class Slow:
     def __init__(self, after_s: dict[Name, float | None]) -> None:
         self.after_s = after_s
         self.asked: list[Name] = []
+        self.reaching = SimpleNamespace(can_meet=lambda name: name != 9)
 
     def spawn(self, work: Any) -> bool:
         self._task = asyncio.get_running_loop().create_task(work)
@@ -127,7 +128,7 @@ def test_each_sight_wakes_who_waits_and_the_silent_are_known() -> None:
     async def story() -> None:
         slow = Slow({1: 0.0, 2: None, 3: 0.01})
         gathering = Gathering(cast(Any, slow), 0.05)
-        gathering.ask([1, 2, 3, 1])
+        gathering.ask([1, 2, 3, 1, 9])
         assert await gathering.more()
         assert [each.sight.place.name for each in gathering.seen] == [1]
         while await gathering.more():

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from spinney.errors import WireError
@@ -72,6 +73,11 @@ class Adopting:
         limb, tree = seat.limbs[call.tree], call.tree
         leaves = [name for name in seat.place.children[tree] if seat.is_leaf_child(name, tree)]
         leaves = [name for name in leaves if name != call.dead]
+        reaching = self.station.reaching
+        if reaching.is_closed(call.child):
+            # An open leaf has a closed parent to go to; this one has not.
+            call = replace(call, inner=True)
+            leaves = [name for name in leaves if not reaching.is_closed(name)]
         if seat.participant.held is not None or tree in seat.asking:
             answer = m.Taking.BUSY
         else:

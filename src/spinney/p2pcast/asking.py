@@ -15,6 +15,7 @@ from spinney.net.host import Rng
 from spinney.p2pcast.attaching import Candidate, candidates
 from spinney.p2pcast.gathering import Gathering
 from spinney.p2pcast.place import NOBODY, SOURCE, Name
+from spinney.p2pcast.reaching import Reaching
 from spinney.p2pcast.seat import Seat
 
 TOLD_AT_ONCE = 2
@@ -33,10 +34,20 @@ class Ask:
 class Asking:
     """One round of one orphan; `turn` counts its rounds."""
 
-    def __init__(self, seat: Seat, tree: int, dead: Name, turn: int, rng: Rng) -> None:
+    def __init__(
+        self,
+        seat: Seat,
+        tree: int,
+        dead: Name,
+        turn: int,
+        rng: Rng,
+        reaching: Reaching | None = None,
+    ) -> None:
         self.seat, self.tree, self.dead, self.turn = seat, tree, dead, turn
         self.tried: set[Name] = set()
         self._rng = rng
+        self._reaching = reaching
+        self._is_closed = reaching is not None and reaching.is_closed(seat.name)
         place = seat.place
         self._owns = place.stripe == tree
         children = bool(place.children[tree])
@@ -69,23 +80,23 @@ class Asking:
 
     def _chosen(self, gathering: Gathering, barred: set[Name]) -> Name | None:
         asks_up = self._up != NOBODY and self.turn < 2 and (self._up != SOURCE or self._owns)
-        if self._up in barred or self._up in gathering.silent:
+        if self._up in barred or not self._may_ask(self._up) or self._up in gathering.silent:
             asks_up = False
         if asks_up and self._is_branch:
             # The dead one's slot keeps a branch where it is: asked for at once.
             return self._up
         while self._told:
             name = self._told.pop(0)
-            if name not in barred and name not in gathering.silent:
+            if name not in barred and name not in gathering.silent and self._may_ask(name):
                 return name
         found = candidates(
             self.tree,
             self.seat.limbs[self.tree].sequence,
             gathering.seen,
-            inner=self._inner and self.turn > 0,
+            inner=(self._inner or self._is_closed) and self.turn > 0,
         )
         barred |= gathering.silent
-        rows = [each for name, each in found.items() if name not in barred]
+        rows = [each for name, each in found.items() if name not in barred and self._may_ask(name)]
         if not gathering.is_over:
             rows = [each for each in rows if not each.last]
         if rows:
@@ -96,6 +107,9 @@ class Asking:
             return self._up
         asks_source = self._owns and self.turn >= 2 and self.turn % 3 == 2
         return SOURCE if asks_source and SOURCE not in barred else None
+
+    def _may_ask(self, name: Name) -> bool:
+        return self._reaching is None or self._reaching.can_meet(name)
 
     def _best(self, rows: list[Candidate]) -> Name:
         """All orphans of one parent look at the same few: so leaves ask anybody who has room, in

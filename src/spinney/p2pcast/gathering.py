@@ -39,7 +39,9 @@ class Gathering:
 
     def ask(self, names: Iterable[Name]) -> None:
         for name in names:
-            if name not in self._asked and len(self._asked) < MOST_ASKED:
+            if name in self._asked or not self._station.reaching.can_meet(name):
+                continue
+            if len(self._asked) < MOST_ASKED:
                 self._asked.add(name)
                 self._open += 1
                 if not self._station.spawn(self._look(name)):

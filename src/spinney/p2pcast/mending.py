@@ -52,7 +52,8 @@ class Mending(Tending):
             return
         self._gathered[tree] = gathering = Gathering(station, LOOK_S)
         gathering.ask(self._near(tree)[:NEAR])
-        gathering.ask_far(self.finder, station.settings.contacts)
+        # As many as there may be orphans of one parent: they should not all ask the same.
+        gathering.ask_far(self.finder, max(station.settings.contacts, station.stripes))
         dead, up = self.seat.place.parents[tree], self.seat.limbs[tree].up
         if dead >= 0 and up != NOBODY:
             doubt = codec.pack_delete(m.Delete(self.seat.name, dead))
@@ -109,7 +110,7 @@ class Mending(Tending):
             gathering = Gathering(station, LOOK_S)
             gathering.ask_far(self.finder, 2 * station.settings.contacts + 2 * turn)
             gathering.ask(self._near(tree)[:4])
-        asking = Asking(seat, tree, dead, turn, station.host.rng)
+        asking = Asking(seat, tree, dead, turn, station.host.rng, station.reaching)
         while len(asking.tried) < ASKED_A_ROUND and seat.place.parents[tree] == NOBODY:
             chosen = asking.next(gathering)
             if chosen is None:

@@ -18,6 +18,7 @@ from functools import partial
 
 from spinney.errors import NoPeersError
 from spinney.net.host import Address, Datagrams, Host
+from spinney.p2pcast import messages as m
 from spinney.p2pcast.changing import Changing
 from spinney.p2pcast.filling import Filling
 from spinney.p2pcast.finding import AtSource, Finder
@@ -119,7 +120,7 @@ class ForestNode:
     # -- coming ---------------------------------------------------------------------------
 
     async def join(self) -> None:
-        """Raises `NoPeersError` after `join_s`."""
+        """Raises `NoPeersError` after `join_s`, or earlier if nobody can serve this peer."""
         loop, settings = asyncio.get_running_loop(), self.settings
         until = loop.time() + settings.join_s
         pause_s = settings.backoff_s
@@ -132,6 +133,11 @@ class ForestNode:
                 await asyncio.sleep(pause_s * self.host.rng.uniform(0.5, 1.5))
                 pause_s = min(2 * pause_s, settings.backoff_most_s)
         await self.finder.some(0, staying=True)
+        if self.station.reaching.is_closed_here and not self.is_placed:
+            raise NoPeersError(
+                "this peer cannot be reached from outside, and those that can have no slot left "
+                "for it: open a UDP port on the router, or wait until more of them join"
+            )
 
     async def _try_to_join(self) -> None:
         place, settings = self.seat.place, self.settings
@@ -149,7 +155,9 @@ class ForestNode:
             return
         newcomer = Newcomer(place.name, place.spare, place.since)
         names = [name for name in joined.names if name != place.name]
-        if place.spare and joined.peers > 2 * stripes and self.attempts > settings.planned_joins:
+        many = joined.peers > 2 * stripes and self.attempts > settings.planned_joins
+        # A plan does not know who can reach whom.
+        if settings.nat or (place.spare and many):
             await self._attach_everywhere(names)
             return
         await self.changing.change(
@@ -163,12 +171,7 @@ class ForestNode:
         if not seen:
             return
         stripes = len(self.place.parents)
-        room = [0] * stripes
-        for each in seen:
-            for tree, above in enumerate(each.sight.above):
-                room[tree] += max(above, 0)
-            if each.sight.place.stripe >= 0:
-                room[each.sight.place.stripe] += max(each.sight.place.room, 0)
+        room = self._room_heard(seen)
         # By lot, or all who join just now would work for the same tree.
         weights = [1.0 / (1 + each) ** 2 for each in room]
         lot, own = self.host.rng.random() * sum(weights), 0
@@ -184,6 +187,21 @@ class ForestNode:
         until = self.host.time() + self.settings.call_s * 40
         while not self.is_placed and self.host.time() < until:
             await asyncio.sleep(0.1)
+
+    def _room_heard(self, seen: list[m.Seen]) -> list[int]:
+        """Free slots in each tree.  Where some are closed an open peer counts those of open ones
+        only: they are what closed ones need, and nobody else can bring them."""
+        reaching = self.station.reaching
+        open_only = self.settings.nat and not reaching.is_closed_here
+        room = [0] * len(self.place.parents)
+        for each in seen:
+            place = each.sight.place
+            for tree, above in enumerate(each.sight.above):
+                if not (open_only and reaching.is_closed(place.parents[tree])):
+                    room[tree] += max(above, 0)
+            if place.stripe >= 0 and not (open_only and reaching.is_closed(place.name)):
+                room[place.stripe] += max(place.room, 0)
+        return room
 
     async def _stay(self) -> None:
         """Until `close`."""
@@ -205,7 +223,7 @@ class ForestNode:
         loop = asyncio.get_running_loop()
         until = loop.time() + self.settings.leave_s
         stripes = len(self.place.parents)
-        while loop.time() < until and self.place.version:
+        while loop.time() < until and self.place.version and not self.settings.nat:
             joined = await self.finder.some(self.settings.contacts)
             if 0 <= joined.peers <= stripes:
                 await self.finder.place_me(self.place, leaving=True)

@@ -45,5 +45,7 @@ class Settings:
     """Between a peer's words to the registry: it may have been forgotten after a partition."""
     parents_apart: bool = True
     """No two parents in one /24 or /64, where an orphan has the choice; local addresses aside."""
+    nat: bool = False
+    """Some peers cannot be reached from outside, and their names say so (`reaching.py`)."""
     rounds: int = 40
     """Of looking for a parent, before the orphan joins anew."""

@@ -131,6 +131,7 @@ class SourceNode:
         station.on_dropped = lambda seat, child: self.accused(child)
         station.served = {b"join": self._join, b"delete": self._delete, b"place": self._place}
         station.served[b"heirs"] = self._heirs_of
+        station.served[b"dial"] = self._dial
         station.use(krpc)
         loop = asyncio.get_running_loop()
         self._beat_timer = loop.call_later(self.settings.beat_s, self._beat)
@@ -217,6 +218,18 @@ class SourceNode:
             del self._heirs[next(iter(self._heirs))]
         joined = m.Joined(self.stripes, self.spare, len(self.peers), tuple(known), known)
         return {b"b": codec.pack_joined(joined, query.room_bytes - 16)}
+
+    def _dial(self, query: Query, body: object) -> Arguments | None:
+        """Somebody wants to be dialled by a peer that it cannot reach; it said so from there."""
+        call = codec.read_delete(body)
+        address = self.addresses.get(call.accused)
+        if address is not None and call.sender != NOBODY:
+            wanted = m.Joined(
+                self.stripes, self.spare, 0, (call.sender,), {call.sender: query.remote}
+            )
+            self.station.book.learn({call.accused: address})
+            self.station.tell(call.accused, b"p2pcast.dialled", codec.pack_joined(wanted))
+        return None
 
     # -- few peers ------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from spinney.p2pcast.book import Book
 from spinney.p2pcast.guard import Guard
 from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.place import NOBODY, SOURCE, Name, Place
+from spinney.p2pcast.reaching import Reaching
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.transactions import BUSY_S, Lock, Outcome, Vote
@@ -68,6 +69,7 @@ class Station:
         """Answers calls that are not the forest's own: a registry's, and to one."""
         self.wills = Wills(self)
         self.adopting = Adopting(self)
+        self.reaching = Reaching(self)
         self.on_dead: Callable[[Seat, Name], None] = lambda seat, dead: None
         self.on_orphan: Callable[[Seat, int, Name], None] = lambda seat, tree, dead: None
         self.on_doubtful_parent: Callable[[Seat, int], None] = lambda seat, tree: None
@@ -121,6 +123,7 @@ class Station:
         address = self.book.find(name)
         if address is None:
             raise NoAnswerError(f"nobody said where {name} is")
+        await self.reaching.open_way(name, address)
         arguments = self._arguments(method, body)
         values = await self.krpc.call(
             address, method, arguments, timeout_s=timeout_s, attempts=attempts
@@ -132,6 +135,7 @@ class Station:
         address = self.book.find(call.target)
         if address is None or self.distrusts(call.target):
             raise CallError("nobody said where it is, or it was found cheating", SERVER)
+        await self.reaching.open_way(call.target, address)
         method = b"p2pcast.takeon" if call.dead == NOBODY else b"p2pcast.substitute"
         # The dead one is probed meanwhile.
         wait_s = self.settings.call_s + (0.3 if call.dead != NOBODY else 0.0)
@@ -208,6 +212,7 @@ class Station:
             return self.outside(query)
         if arguments.get(b"s") != self.stream:
             raise CallError("another stream", WRONG_STREAM)
+        self.reaching.heard(query.remote)
         if self.guard is not None:
             self.guard.check(query)
         verb = query.method[len(PREFIX) + 1 :]
@@ -224,6 +229,12 @@ class Station:
             return None
         if verb == b"doubt":
             self.adopting.doubted(codec.read_delete(body).accused)
+            return None
+        if verb == b"dialled":
+            self.reaching.asked_to_dial(body)
+            return None
+        if verb == b"hello":
+            self.reaching.greeted(body, query.remote)
             return None
         if verb in (b"takeon", b"substitute") and arguments.get(b"o") == 1:
             return self.adopting.asked(query, body)
