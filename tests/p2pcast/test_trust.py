@@ -31,7 +31,7 @@ from spinney.trust.keys import Keys
 from spinney.wire.krpc import Krpc
 from spinney.wire.krpc_messages import Arguments, Query
 
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, *(pytest.param(seed, marks=pytest.mark.night) for seed in range(3, 9)))
 
 
 class Stranger:

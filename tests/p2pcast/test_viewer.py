@@ -15,7 +15,7 @@ from spinney.p2pcast.signing import UNSIGNED
 from spinney.p2pcast.viewer import Viewer
 from spinney.wire.krpc import Krpc
 
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, *(pytest.param(seed, marks=pytest.mark.night) for seed in range(3, 9)))
 
 
 async def until(audience: Audience, ready: object, limit_s: float) -> float:
