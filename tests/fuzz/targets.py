@@ -164,6 +164,7 @@ MODULES = (
     "tests.fuzz.targets_bittorrent",
     "tests.fuzz.targets_hashes",
     "tests.fuzz.targets_registry",
+    "tests.fuzz.targets_forest",
     "tests.fuzz.canary",
 )
 """Files with further targets, each with a `TARGETS` of its own."""

@@ -79,3 +79,22 @@ def test_beside_other_trees_on_the_same_trace() -> None:
     assert one["idle"] > 0.3 > max(ours["idle"], shape["idle"])
     assert ours["orphans"] > 0
     assert ours["without_p99_s"] < 5
+
+
+def test_spare_slots_rise_until_peers_behind_nats_are_all_served() -> None:
+    small: dict[str, Any] = {"peers": 40, "closed": 0.5, "spare": 3}
+    result = lab.replay("p2pcast-nat", 1, small)
+    assert not result.error, result.error
+    last = result.rows[-1]
+    assert last["serves_all"] is True
+    assert last["unserved_closed"] == last["unserved_open"] == last["pairs_closed"] == 0
+
+
+def test_a_share_falls_a_crowd_comes_and_every_rule_holds_again() -> None:
+    fallen = row("p2pcast-disaster", peers=40, share=0.1)
+    assert fallen["orphans"] > 0
+    assert fallen["still_without"] == 0
+    assert fallen["lack_none_10_s"] == 1.0
+    came = row("p2pcast-disaster", event="flash", peers=30, standing=40, over_s=3.0)
+    assert came["joined"] == 30
+    assert came["whole_after_s"] is not None

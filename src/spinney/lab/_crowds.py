@@ -7,14 +7,18 @@ all, to look at their places from above (`checks.whole`), which no node can.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from spinney.errors import NoPeersError
 from spinney.net.host import Address
 from spinney.p2pcast.checks import Broken, whole
 from spinney.p2pcast.forest import Forest
+from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.node import ForestNode
 from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name, Place
+from spinney.p2pcast.reaching import CLOSED, is_closed
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.source import SourceNode
 from spinney.sim import Constant, Link, SimHost, World
@@ -40,10 +44,16 @@ class Crowd:
         stripes: int,
         spare: int,
         settings: Settings | None = None,
+        signers: Callable[[Name], Signer] | None = None,
+        closed: float = 0.0,
     ) -> None:
+        """`signers`: None, and everybody is believed."""
+        self.signers = signers
         self.world, self.rng = world, rng
+        self.closed = closed
+        """The share of newcomers that sit behind a NAT each, which lets nobody in."""
         self.stripes, self.spare = stripes, spare
-        self.settings = settings or Settings()
+        self.settings = settings or Settings(nat=closed > 0)
         self.source_host = world.host("source")
         self.source: SourceNode
         self.nodes: dict[Name, ForestNode] = {}
@@ -54,6 +64,8 @@ class Crowd:
         """Children of the fallen that have no other parent yet: (name, tree, since)."""
         self.orphaned_s: list[float] = []
         """How long others were orphans, to 50 ms."""
+        self.refused: list[Name] = []
+        """Who was told that nobody can serve it."""
         self._started = 0
 
     async def open(self) -> None:
@@ -66,6 +78,7 @@ class Crowd:
             stripes=self.stripes,
             spare=self.spare,
             settings=self.settings,
+            signer=self.signers(SOURCE) if self.signers else None,
         )
         await self.source.open((self.source_host.address, PORT))
 
@@ -76,13 +89,21 @@ class Crowd:
     def start(self, name: Name | None = None, host: SimHost | None = None) -> Name:
         """A newcomer begins to join."""
         if name is None:
-            name = self.rng.getrandbits(63)
+            name = self.name(self.rng.random() < self.closed)
         if host is None:
             self._started += 1
-            host = self.world.host(f"n{self._started}")
+            on = None
+            if self.closed and is_closed(name):
+                on = self.world.nat(f"nat{self._started}")
+            host = self.world.host(f"n{self._started}", on=on)
         self.hosts[name] = host
         self.joining[name] = host.start(self._come(name, host))
         return name
+
+    def name(self, closed: bool) -> Name:
+        if not self.closed:
+            return self.rng.getrandbits(63)
+        return self.rng.getrandbits(62) | CLOSED * closed
 
     def _node(self, name: Name, host: SimHost) -> ForestNode:
         """All that a node is given: its machine, the stream, and where the source is."""
@@ -94,6 +115,7 @@ class Crowd:
             stripes=self.stripes,
             spare=self.spare,
             settings=self.settings,
+            signer=self.signers(name) if self.signers else None,
         )
 
     async def _come(self, name: Name, host: SimHost) -> None:
@@ -102,13 +124,16 @@ class Crowd:
         self.nodes[name] = node
         try:
             await node.join()
+        except NoPeersError:
+            self.refused.append(name)  # it stays, and goes on looking
         finally:
             self.joining.pop(name, None)
 
     async def plant(self, count: int) -> None:
-        """A forest that stands: joins made by the model, each node given its place.  Quick."""
+        """A forest that stands: joins made by the model, each node given its place.  Quick.  All
+        of these are open."""
         model = Forest(self.stripes, self.rng, spare=self.spare)
-        names = [self.rng.getrandbits(63) for _ in range(count)]
+        names = [self.name(False) for _ in range(count)]
         for name in names:
             model.join(name, since=self.world.wall_start_s)
         hosts = {name: self.world.host(f"p{at}") for at, name in enumerate(names)}
@@ -165,6 +190,18 @@ class Crowd:
         node.close()
         self.nodes.pop(name)
         self.hosts[name].stop()
+
+    def is_placed(self, name: Name) -> bool:
+        """Has it parents in all trees, and do they know it?"""
+        node = self.nodes.get(name)
+        if node is None or not node.is_placed:
+            return False
+        for tree, parent in enumerate(node.place.parents):
+            above = self.nodes.get(parent)
+            seat = self.source.source if parent == SOURCE else above.seat if above else None
+            if seat is None or name not in seat.place.children[tree]:
+                return False
+        return True
 
     def look(self) -> None:
         """Which orphans have a parent now, that knows it?"""

@@ -17,6 +17,7 @@ class Book:
     def __init__(self, source: Address) -> None:
         self.source = source
         self._known: dict[Name, Address] = {}
+        self._pinned: dict[Name, Address] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -24,12 +25,24 @@ class Book:
     def learn(self, known: Mapping[Name, Address]) -> None:
         """What a message said; the newest word holds."""
         kept = self._known
+        pinned = self._pinned
         for name, address in known.items():
             if name >= 0:
                 kept.pop(name, None)
-                kept[name] = address
+                kept[name] = pinned.get(name, address)
         while len(kept) > MOST_ADDRESSES:
-            del kept[next(iter(kept))]
+            gone = next(iter(kept))
+            del kept[gone]
+            pinned.pop(gone, None)
+
+    def pin(self, name: Name, address: Address) -> None:
+        """It signed something from there: nobody else's word moves it, while it is remembered."""
+        self._pinned[name] = address
+        self.learn({name: address})
+
+    def unpin(self, name: Name) -> None:
+        """It does not answer there: others may know better."""
+        self._pinned.pop(name, None)
 
     def find(self, name: Name) -> Address | None:
         if name in (SOURCE, SPECIAL):

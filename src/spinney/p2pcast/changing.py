@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from spinney.errors import CallError, NoAnswerError, SpinneyError
 from spinney.p2pcast import codec
@@ -22,6 +22,11 @@ from spinney.p2pcast.transactions import (
 
 MOST_LOOKS = 400
 """Peers that one plan may ask for: a search of a whole subtree for a substitute, twice over."""
+
+FRESH_STARTS = 4
+"""Of one plan: a contradiction lasts as long as a few calls take."""
+MOST_TOGETHER = 8
+"""Peers that are asked beside one that is wanted."""
 
 
 def lock_method(old: Place, new: Place | None) -> bytes:
@@ -53,6 +58,22 @@ def agrees(one: Sight | None, others: Iterable[Sight | None]) -> bool:
     return True
 
 
+def together(name: Name, sights: Iterable[Sight | None]) -> list[Name]:
+    """The others in the first row of children, or of parents, in which this one stands."""
+    for sight in sights:
+        if sight is None:
+            continue
+        place = sight.place
+        for row in (*place.children, place.parents):
+            if name in row:
+                return [each for each in row if each != name and each != NOBODY][:MOST_TOGETHER]
+    return []
+
+
+async def _no_will(name: Name) -> m.Seen | None:
+    return None
+
+
 class Changing:
     """The coordinator's side, for one peer of this station."""
 
@@ -61,33 +82,58 @@ class Changing:
         self.name = name
         self.moved = 0
         self.looks = 0
+        self.find_will: Callable[[Name], Awaitable[m.Seen | None]] = _no_will
+        """Who answers for somebody that says nothing: what it told its neighbours last."""
 
     async def plan(
-        self, planning: Planning[Plan | None], ahead: Sequence[Name] = ()
+        self, planner: Callable[[], Planning[Plan | None]], ahead: Sequence[Name] = ()
     ) -> tuple[Plan | None, dict[Name, Place]]:
-        """The plan, and the places that it was made from.  `ahead`: asked all at once first."""
+        """The plan, and the places that it was made from.  `ahead`: asked all at once first.
+
+        Sights that contradict each other are of different moments, and a change lies between them:
+        all are asked for once more, and the planner begins anew."""
         sights: dict[Name, Sight | None] = {}
-        for seen in await self.station.look_many(ahead, self.station.settings.call_s):
-            sights[seen.sight.place.name] = seen.sight
-        try:
-            name = next(planning)
-            for _ in range(MOST_LOOKS):
-                if name not in sights:
-                    self.looks += 1
-                    seen_now = await self.station.look(name)
-                    sights[name] = seen_now.sight if seen_now is not None else None
-                if not agrees(sights[name], sights.values()):
-                    self.station.counts["contradictions"] += 1
-                    break
-                name = planning.send(sights[name])
-        except StopIteration as done:
-            plan: Plan | None = done.value
-            return plan, {n: sight.place for n, sight in sights.items() if sight is not None}
-        except (Blind, AssertionError, LookupError, ValueError):
-            # Sights of different moments, or lies: no plan can be made from them.
-            self.station.counts["no plan"] += 1
-        planning.close()
+        for _ in range(FRESH_STARTS):
+            names = dict.fromkeys([*ahead, *sights])
+            sights = {}
+            for seen in await self.station.look_many(names, self.station.settings.call_s):
+                sights[seen.sight.place.name] = seen.sight
+            planning = planner()
+            torn = False
+            try:
+                name = next(planning)
+                for _ in range(MOST_LOOKS):
+                    if name not in sights:
+                        await self._look(name, sights)
+                    torn = not agrees(sights[name], sights.values())
+                    if torn:
+                        self.station.counts["contradictions"] += 1
+                        break
+                    name = planning.send(sights[name])
+            except StopIteration as done:
+                plan: Plan | None = done.value
+                return plan, {n: sight.place for n, sight in sights.items() if sight is not None}
+            except (Blind, AssertionError, LookupError, ValueError):
+                # Sights of different moments, or lies: no plan can be made from them.
+                self.station.counts["no plan"] += 1
+                torn = False
+            planning.close()
+            if not torn:
+                break
         return None, {}
+
+    async def _look(self, name: Name, sights: dict[Name, Sight | None]) -> None:
+        """Asks this one; and, at once, those who stand in one row with it somewhere: whoever looks
+        at one child of a peer looks at the others next."""
+        self.looks += 1
+        row = together(name, sights.values())
+        asked = [self.station.look(each) for each in (name, *row) if each not in sights]
+        names = [each for each in (name, *row) if each not in sights]
+        for each, seen in zip(names, await asyncio.gather(*asked), strict=True):
+            if seen is None and each == name:
+                seen = await self.find_will(name)
+            if seen is not None or each == name:
+                sights[each] = seen.sight if seen is not None else None
 
     async def change(
         self,
@@ -95,7 +141,7 @@ class Changing:
         ahead: Sequence[Name] = (),
     ) -> Plan | None:
         """One attempt: plans, locks, applies.  The plan if it was applied."""
-        plan, places = await self.plan(planner(), ahead)
+        plan, places = await self.plan(planner, ahead)
         if plan is None:
             return None
         return plan if await self.carry_out(plan, places) else None
@@ -105,8 +151,11 @@ class Changing:
         station = self.station
         transaction = station.host.entropy(TRANSACTION_BYTES)
         absent = [] if plan.gone is None or plan.gone in station.seats else [plan.gone]
+        absent += plan.also_gone
         change = Round(transaction, plan, absent)
         witnesses = self._witnesses(change.participants)
+        if station.guard is not None:
+            station.guard.papers.show(self.name, change.participants)
         calls = [self._lock(change, send.name, places, witnesses) for send in change.begin()]
         decision: list[Send] = []
         for ended in asyncio.as_completed(calls):

@@ -1,41 +1,28 @@
 """The bytes of a forest's messages: one packed string each, in a KRPC query or answer.
 
-A message that names peers begins with a table of them: (kind, name, address), kind 0 without an
-address, 4 or 6 by its family.  The rest names them by their number in the table, so that a place
-at f = 8 takes some 350 bytes with all addresses.  Addresses that would make a message larger than
-`ROOM_BYTES` are left out (IPv6 above f = 8); who needs one asks somebody else.  Numbers are
-big-endian.  Any bytes decode, or raise `WireError`.
+A message that names peers begins with a table of them (`table.py`); the rest names them by their
+number in it, so that a place at f = 8 takes some 350 bytes with all addresses.  Nothing is larger
+than `ROOM_BYTES`: addresses for which there is no room are left out (IPv6 above f = 8).  Numbers
+are big-endian.  Any bytes decode, or raise `WireError`.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from math import isfinite
 
 from spinney.errors import WireError
-from spinney.net.host import Address
 from spinney.p2pcast import messages as m
-from spinney.p2pcast.place import (
-    LEAST_STRIPES,
-    MOST_STRIPES,
-    NOBODY,
-    SPECIAL,
-    Name,
-    Place,
-    Sight,
-)
+from spinney.p2pcast.place import LEAST_STRIPES, MOST_STRIPES, SPECIAL, Name, Sight
+from spinney.p2pcast.place_codec import pack_place, read_place
+from spinney.p2pcast.table import NAME, Reader, Table, checked_name
 from spinney.p2pcast.transactions import TRANSACTION_BYTES, Lock, Outcome, Vote
 
 ROOM_BYTES = 1_080
 """Of one packed string: 1,200 less what KRPC and the stream's name add."""
-NOBODY_AT = 255
-MOST_CHILDREN = 2 * MOST_STRIPES
+SIGNED_ROOM_BYTES = ROOM_BYTES - 140
+"""Less a key, a number and a signature."""
 
-_NAME = struct.Struct(">q")
-_PLACE = struct.Struct(">BbBBdI")
 _BEAT = struct.Struct(">BBIqhb")
 _HERE = struct.Struct(">qqHbb")
 _TAKE_ON = struct.Struct(">qqBIbqB")
@@ -45,185 +32,23 @@ _PLACE_ME = struct.Struct(">qBdB")
 _LOCK = struct.Struct(f">q{TRANSACTION_BYTES}sIqB")
 _DECISION = struct.Struct(f">q{TRANSACTION_BYTES}s")
 
-
-@lru_cache(maxsize=4096)
-def _packed(address: Address) -> bytes:
-    """Kind, address and port."""
-    host = ip_address(address[0].partition("%")[0])
-    return bytes([host.version]) + host.packed + address[1].to_bytes(2, "big")
-
-
-def _kind_and_address(entry: bytes) -> tuple[bytes, bytes]:
-    return entry[:1], entry[1:]
-
-
-class Table:
-    """The peers that a message names, while it is written."""
-
-    def __init__(self, known: m.Known, room_bytes: int) -> None:
-        self._known = known
-        self._room = room_bytes
-        self._at: dict[Name, int] = {}
-        self._parts: list[bytes] = []
-
-    def at(self, name: Name) -> int:
-        if name == NOBODY:
-            return NOBODY_AT
-        at = self._at.get(name)
-        if at is None:
-            at = self._at[name] = len(self._at)
-            assert at < m.MAX_NAMED, "a message that names too many"
-        return at
-
-    def row(self, names: Iterable[Name]) -> bytes:
-        at = bytes(map(self.at, names))
-        return bytes([len(at)]) + at
-
-    def packed(self, body_bytes: int) -> bytes:
-        left = self._room - body_bytes - 1 - 9 * len(self._at)
-        parts = [bytes([len(self._at)])]
-        for name in self._at:
-            address = self._known.get(name) if name >= 0 else None
-            kind, where = _kind_and_address(_packed(address)) if address else (b"\0", b"")
-            if len(where) > left:
-                kind, where = b"\0", b""
-            left -= len(where)
-            parts += (kind, _NAME.pack(name), where)
-        return b"".join(parts)
-
-
-class Reader:
-    """Takes a message apart.  Every method raises `WireError` where bytes are missing."""
-
-    def __init__(self, data: object) -> None:
-        if type(data) is not bytes:
-            raise WireError("a forest's message is a string of bytes")
-        self._data = data
-        self._at = 0
-        self._names: list[Name] = []
-        self.known: m.Known = {}
-
-    def take(self, length: int) -> bytes:
-        taken = self._data[self._at : self._at + length]
-        if len(taken) != length:
-            raise WireError("a forest's message is cut short")
-        self._at += length
-        return taken
-
-    def fields(self, form: struct.Struct) -> tuple[object, ...]:
-        return form.unpack(self.take(form.size))
-
-    def byte(self) -> int:
-        return self.take(1)[0]
-
-    def table(self) -> None:
-        count = self.byte()
-        if count > m.MAX_NAMED:
-            raise WireError(f"a message that names {count} peers")
-        for _ in range(count):
-            kind = self.byte()
-            name = checked_name(_NAME.unpack(self.take(8))[0])
-            if name == NOBODY or name in self._names:
-                raise WireError("a table that names somebody twice, or nobody")
-            self._names.append(name)
-            if kind:
-                self.known[name] = self._address(kind)
-
-    def _address(self, kind: int) -> Address:
-        if kind == 4:
-            host = str(IPv4Address(self.take(4)))
-        elif kind == 6:
-            host = str(IPv6Address(self.take(16)))
-        else:
-            raise WireError(f"an address of kind {kind}")
-        return host, int.from_bytes(self.take(2), "big")
-
-    def name(self) -> Name:
-        at = self.byte()
-        if at == NOBODY_AT:
-            return NOBODY
-        if at >= len(self._names):
-            raise WireError("a name that is not in the table")
-        return self._names[at]
-
-    def names(self, most: int) -> tuple[Name, ...]:
-        count = self.byte()
-        if count > most:
-            raise WireError(f"{count} names where {most} may be")
-        found = tuple(self.name() for _ in range(count))
-        if NOBODY in found:
-            raise WireError("nobody among names")
-        return found
-
-    def end(self) -> None:
-        if self._at != len(self._data):
-            raise WireError("a forest's message is too long")
-
-
-def checked_name(name: int) -> Name:
-    if name < NOBODY:
-        raise WireError(f"{name} is no name")
-    return name
-
-
 # -- places and sights --------------------------------------------------------------------------
-
-
-def _pack_place(table: Table, place: Place) -> bytes:
-    head = _PLACE.pack(
-        table.at(place.name),
-        place.stripe,
-        len(place.parents),
-        place.spare,
-        place.since,
-        place.version,
-    )
-    parents = bytes(map(table.at, place.parents))
-    rows = b"".join(map(table.row, place.children))
-    cohort = bytes([len(place.cohort)]) + b"".join(
-        bytes([stripe, table.at(name)]) for stripe, name in place.cohort
-    )
-    return b"".join((head, parents, rows, cohort))
-
-
-def _read_place(reader: Reader) -> Place:
-    at, stripe, stripes, spare, since, version = _PLACE.unpack(reader.take(_PLACE.size))
-    if not LEAST_STRIPES <= stripes <= MOST_STRIPES or not -1 <= stripe < stripes:
-        raise WireError(f"a place for stripe {stripe} of {stripes}")
-    if spare > stripes or not isfinite(since) or at >= len(reader._names):
-        raise WireError("a place without sense")
-    parents = tuple(reader.name() for _ in range(stripes))
-    children = tuple(reader.names(MOST_CHILDREN) for _ in range(stripes))
-    if sum(map(len, children)) > MOST_CHILDREN:
-        raise WireError("a place with too many children")
-    members = []
-    count = reader.byte()
-    if count >= stripes:
-        raise WireError(f"a cohort of {count} among {stripes} stripes")
-    for _ in range(count):
-        owned, name = reader.byte(), reader.name()
-        if owned >= stripes or name == NOBODY:
-            raise WireError("a cohort without sense")
-        members.append((owned, name))
-    return Place(
-        reader._names[at], stripe, parents, children, tuple(members), spare, since, version
-    )
 
 
 def pack_search(search: m.Search, stripes: int) -> bytes:
     """Padded, so that an answer is at most three times as long."""
-    return _NAME.pack(search.name) + bytes(24 * stripes)
+    return NAME.pack(search.name) + bytes(24 * stripes)
 
 
 def read_search(data: object) -> m.Search:
     reader = Reader(data)
-    return m.Search(checked_name(_NAME.unpack(reader.take(8))[0]))
+    return m.Search(checked_name(NAME.unpack(reader.take(8))[0]))
 
 
 def pack_seen(seen: m.Seen, room_bytes: int = ROOM_BYTES) -> bytes:
     sight, table = seen.sight, Table(seen.known, min(room_bytes, ROOM_BYTES))
     stripes = len(sight.depths)
-    body = _pack_place(table, sight.place) + bytes(map(table.at, sight.slots))
+    body = pack_place(table, sight.place) + bytes(map(table.at, sight.slots))
     body += struct.pack(
         f">B{stripes}h{stripes}b{stripes}I",
         sight.alive | seen.reachable << 1,
@@ -237,7 +62,7 @@ def pack_seen(seen: m.Seen, room_bytes: int = ROOM_BYTES) -> bytes:
 def read_seen(data: object) -> m.Seen:
     reader = Reader(data)
     reader.table()
-    place = _read_place(reader)
+    place = read_place(reader)
     stripes = len(place.parents)
     slots = tuple(reader.name() for _ in range(stripes))
     flags = reader.byte()
@@ -255,13 +80,13 @@ def read_seen(data: object) -> m.Seen:
 
 
 def pack_lock(call: m.LockCall) -> bytes:
-    lock, table = call.lock, Table(call.known, ROOM_BYTES)
+    lock, table = call.lock, Table(call.known, SIGNED_ROOM_BYTES)
     has_place = lock.place is not None
     body = _LOCK.pack(
         call.target, lock.transaction, lock.version, lock.coordinator, has_place
     ) + table.row(lock.witnesses)
     if lock.place is not None:
-        body += _pack_place(table, lock.place)
+        body += pack_place(table, lock.place)
     return table.packed(len(body)) + body
 
 
@@ -270,7 +95,7 @@ def read_lock(data: object) -> m.LockCall:
     reader.table()
     target, transaction, version, coordinator, has_place = _LOCK.unpack(reader.take(_LOCK.size))
     witnesses = reader.names(m.WITNESSES)
-    place = _read_place(reader) if has_place == 1 else None
+    place = read_place(reader) if has_place == 1 else None
     reader.end()
     if has_place > 1 or (place is not None and place.name != target):
         raise WireError("a lock for somebody else's place")
@@ -391,7 +216,7 @@ def read_here(data: object) -> m.Here:
 
 
 def pack_take_on(call: m.TakeOn) -> bytes:
-    table = Table(call.known, ROOM_BYTES)
+    table = Table(call.known, SIGNED_ROOM_BYTES)
     body = _TAKE_ON.pack(
         call.target,
         call.child,

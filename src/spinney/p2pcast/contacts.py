@@ -25,6 +25,7 @@ from spinney.net.host import Address
 from spinney.p2pcast import registry_codec as codec
 from spinney.p2pcast import registry_messages as m
 from spinney.p2pcast.registry_link import RegistryPlace
+from spinney.p2pcast.signing import Counter
 from spinney.trust.keys import Keys
 from spinney.wire.krpc import Krpc
 from spinney.wire.krpc_messages import Arguments
@@ -95,6 +96,7 @@ class RegistryContacts:
 
     `family`: of the socket under `krpc`.  `keys` must be this stream's own: each call takes a
     new number, and one key that signs two things with one number is taken for a cheat's.
+    `counter`: the key's, where it signs calls of the forest as well.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class RegistryContacts:
         settings: ContactsSettings | None = None,
         *,
         family: Literal[0, 4, 6] = 4,
+        counter: Counter | None = None,
     ) -> None:
         assert registries, "there is nobody to ask"
         self.settings = settings or ContactsSettings()
@@ -117,7 +120,7 @@ class RegistryContacts:
         self._family = family
         self._silent_until: dict[RegistryPlace, float] = {}
         self._tokens: dict[Address, bytes] = {}
-        self._sequence = int(self._host.wall_time() * 1_000)
+        self._counter = counter or Counter(self._host.wall_time)
         self._turn = asyncio.Lock()
 
     async def join(
@@ -288,8 +291,7 @@ class RegistryContacts:
                 token = await self._token(remote, said)
                 self._keep(remote, token)
             message = said(token)
-            self._sequence += 1
-            arguments = codec.sign(self._keys, self._sequence, message)
+            arguments = codec.sign(self._keys, self._counter.next(), message)
             try:
                 return read(await self._try(remote, message.method, arguments), place, remote)
             except CallError as error:

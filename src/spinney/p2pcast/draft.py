@@ -35,13 +35,15 @@ class Move:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A small change.  `seen`: the version of each peer that it relies on; `writes`: the new place
-    of each peer that it changes; `gone`: who is no longer in the forest afterwards."""
+    of each peer that it changes; `gone`: who is no longer in the forest afterwards, `also_gone`:
+    those who fell with it."""
 
     kind: str
     seen: dict[Name, int]
     writes: dict[Name, Place]
     moves: tuple[Move, ...]
     gone: Name | None = None
+    also_gone: tuple[Name, ...] = ()
 
     @property
     def moved_edges(self) -> int:

@@ -18,8 +18,11 @@ class Finder(Protocol):
     async def some(self, count: int, *, staying: bool = False) -> m.Joined:
         """Live peers, at random; `staying`: name me to others from now on."""
 
-    async def delete(self, accused: Name) -> None:
-        """A neighbour is dead."""
+    async def delete(self, accused: Name, tree: int = 0) -> None:
+        """A neighbour in this tree is dead."""
+
+    async def accuse(self, parent: Name, tree: int) -> None:
+        """A parent in this tree was found cheating."""
 
     async def leave(self) -> None: ...
 
@@ -47,9 +50,12 @@ class AtSource:
         self.station.book.learn(joined.known)
         return joined
 
-    async def delete(self, accused: Name) -> None:
+    async def delete(self, accused: Name, tree: int = 0) -> None:
         body = codec.pack_delete(m.Delete(self.name, accused))
         await self._said(b"p2pcast.delete", body)
+
+    async def accuse(self, parent: Name, tree: int) -> None:
+        """The source's own list has no bad ones."""
 
     async def leave(self) -> None:
         await self.delete(self.name)

@@ -201,7 +201,8 @@ class Forest:
                 self._names.append(name)
             self.places[name] = place
         if plan.gone is not None:
-            self._forget(plan.gone)
+            for name in (plan.gone, *plan.also_gone):
+                self._forget(name)
 
     def _forget(self, name: Name) -> None:
         del self.places[name]

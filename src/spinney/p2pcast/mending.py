@@ -1,8 +1,8 @@
 """`Mending`: an orphan's search for a parent, in one tree, over the network.
 
-The order in which it asks: its grandparent for the dead one's slot, if it has children in that tree
-itself (so the subtree keeps its depth) or if the dead one was a root; then who has room nearby, as
-the dead parent's beats said; then whom the registry names.  Each ask is one call.
+When its parent falls silent it asks neighbours, and some peers that the registry names, what they
+know; when the parent is dead it asks them to take it, one after the other (`asking.py`: whom, in
+which order).  Each ask is one call.
 """
 
 from __future__ import annotations
@@ -13,16 +13,21 @@ from dataclasses import replace
 from spinney.errors import NoAnswerError, SpinneyError
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
-from spinney.p2pcast.attaching import Candidate, candidates, with_parent
+from spinney.p2pcast.asking import Ask, Asking
+from spinney.p2pcast.attaching import with_parent
 from spinney.p2pcast.finding import Finder
-from spinney.p2pcast.place import NOBODY, SOURCE, Name
+from spinney.p2pcast.gathering import Gathering
+from spinney.p2pcast.place import NOBODY, Name
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.station import Station
+from spinney.p2pcast.tending import Tending
 
 LOOK_S = 0.3
 """What is waited for sights: a round trip of 200 ms; who is slower is no near parent."""
-NEAR = 8
+NEAR = 9
 """Neighbours that are asked for sights: with their parents some fifteen peers."""
+FRESH_S = 1.5
+"""Sights from the first doubt serve for so long: longer than a parent takes from there to dead."""
 ASKED_A_ROUND = 6
 CHANGE_FROM = 5
 """The round from which a childless orphan works for the tree itself."""
@@ -30,66 +35,46 @@ HELP_FROM = 6
 """The round from which the source is asked to place everybody, if there are few."""
 
 
-class Mending:
+class Mending(Tending):
     """For one seat."""
 
     def __init__(self, station: Station, seat: Seat, finder: Finder) -> None:
-        self.station = station
-        self.seat = seat
-        self.finder = finder
+        super().__init__(station, seat, finder)
         self.mended: list[tuple[int, float]] = []
         """(tree, seconds from the orphan's own word to the new parent's)."""
-        self._near_by: dict[int, asyncio.Task[list[m.Seen]]] = {}
-        self._far_off: dict[int, asyncio.Task[list[m.Seen]]] = {}
-        self._given: dict[int, list[m.Seen]] = {}
+        self._gathered: dict[int, Gathering] = {}
         self._trees: set[int] = set()
 
     def suspect(self, tree: int) -> None:
         """The parent is silent: what might be needed is asked for meanwhile."""
-        old = self._near_by.get(tree)
-        if old is None or old.done():
-            near, contacts = self._near(tree)[:NEAR], self.station.settings.contacts
-            loop = asyncio.get_running_loop()
-            look = self.station.look_many(near, LOOK_S)
-            self._near_by[tree] = loop.create_task(look)
-            self._far_off[tree] = loop.create_task(self._look_far(contacts))
-            dead, up = self.seat.place.parents[tree], self.seat.limbs[tree].up
-            if dead >= 0 and up != NOBODY:
-                doubt = codec.pack_delete(m.Delete(self.seat.name, dead))
-                self.station.tell(up, b"p2pcast.doubt", doubt)
-
-    async def _look_far(self, count: int) -> list[m.Seen]:
-        """Peers that the registry names."""
-        joined = await self.finder.some(count)
-        return await self.station.look_many(joined.names, LOOK_S)
+        old, station = self._gathered.get(tree), self.station
+        if old is not None and station.host.time() - old.began < FRESH_S:
+            return
+        self._gathered[tree] = gathering = Gathering(station, LOOK_S)
+        gathering.ask(self._near(tree)[:NEAR])
+        # As many as there may be orphans of one parent: they should not all ask the same.
+        gathering.ask_far(self.finder, max(station.settings.contacts, station.stripes))
+        dead, up = self.seat.place.parents[tree], self.seat.limbs[tree].up
+        if dead >= 0 and up != NOBODY:
+            doubt = codec.pack_delete(m.Delete(self.seat.name, dead))
+            station.tell(up, b"p2pcast.doubt", doubt)
 
     def _near(self, tree: int) -> list[Name]:
         seat = self.seat
         limb = seat.limbs[tree]
-        names: list[Name] = [*limb.aunts, *limb.cousins]
+        names: list[Name] = [limb.up] if limb.up >= 0 else []
+        names += [*limb.aunts, *limb.cousins]
         names += [each for at, each in enumerate(seat.place.parents) if at != tree and each >= 0]
         names += [child for at, child in seat.place.edges() if at != tree and child >= 0]
-        if limb.up >= 0:
-            names.append(limb.up)
         dead = seat.place.parents[tree]
         return [name for name in dict.fromkeys(names) if name not in (dead, seat.name)]
-
-    async def _known(self, tree: int) -> list[m.Seen]:
-        """What was asked for when the parent fell silent."""
-        self.suspect(tree)
-        near, far = self._near_by.pop(tree), self._far_off[tree]
-        seen = await near
-        if far.done() or not candidates(tree, self.seat.limbs[tree].sequence, seen):
-            del self._far_off[tree]  # else they are for the next turn
-            seen = [*seen, *await far]
-        return seen
 
     def orphan(self, tree: int, dead: Name, seen: list[m.Seen] | None = None) -> None:
         """Begins to look for a parent.  `seen`: who was asked just now."""
         if tree in self._trees:
             return
         if seen is not None:
-            self._given[tree] = seen
+            self._gathered[tree] = Gathering(self.station, LOOK_S, seen)
         self._trees.add(tree)
         if not self.station.spawn(self._mend(tree, dead)):
             self._trees.discard(tree)
@@ -99,7 +84,7 @@ class Mending:
         loop = asyncio.get_running_loop()
         began = loop.time()
         if dead >= 0:
-            station.spawn(self.finder.delete(dead))
+            station.spawn(self.finder.delete(dead, tree))
         try:
             for turn in range(station.settings.rounds):
                 if seat.place.parents[tree] == NOBODY and await self._turn(tree, dead, turn):
@@ -116,65 +101,29 @@ class Mending:
     async def _turn(self, tree: int, dead: Name, turn: int) -> bool:
         """One round of asking; True once somebody has taken us."""
         seat, station = self.seat, self.station
-        limb, rng = seat.limbs[tree], station.host.rng
         if turn >= CHANGE_FROM and turn % 3 == 2:
             self._change_over(tree)
-        owns = seat.place.stripe == tree
-        up = limb.up
-        others: list[Name] = []
-        branch = owns and (up == SOURCE or bool(seat.place.children[tree]))
-        if not turn and branch and up != NOBODY:
-            # The dead one's slot keeps a branch where it is: asked for at once.
-            answer = await self._ask(tree, up, dead, True)
-            if answer is not None and answer.taking is m.Taking.TAKEN:
-                return True
-            others = [] if answer is None else [n for n in answer.others if n != seat.name]
-        seen = self._given.pop(tree, [])
-        if not turn and not seen:
-            seen = await self._known(tree)
-        far = self._far_off.pop(tree, None) if turn == 1 else None
-        if far is not None:
-            seen = await far
-        elif turn:
-            joined = await self.finder.some(2 * station.settings.contacts + 2 * turn)
-            around = [*joined.names, *self._near(tree)[:4]]
-            seen = await station.look_many(around, LOOK_S)
-        # An owner without children brings free slots: in time it may take a leaf's place, too.
-        inner = owns and (bool(seat.place.children[tree]) or turn > 0)
-        found = candidates(tree, limb.sequence, seen, inner=inner and turn > 0)
-        for name in (seat.name, dead, *seat.place.children[tree]):
-            found.pop(name, None)
-        rows: list[Candidate] = list(found.values())
-        rng.shuffle(rows)
-        # All orphans of one parent look at the same few: so leaves ask anybody who has room, in
-        # random order, and only branches, for which depth matters, the shallowest first.
-        rows.sort(key=lambda each: (each.last, each.depth if inner else 0))
-        asks = [(each.name, False) for each in rows[:ASKED_A_ROUND]]
-        told = set(others)
-        rng.shuffle(others)
-        asks[:0] = [(each, False) for each in others[:2]]
-        if up != NOBODY and turn < 2 and (up != SOURCE or owns) and not (branch and not turn):
-            asks.insert(0 if branch else len(asks), (up, True))
-        if (up != SOURCE or turn >= 2) and turn % 3 == 2 and owns:
-            asks.append((SOURCE, False))
-        tried: set[Name] = set()
-        while asks:
-            name, instead = asks.pop(0)
-            if name in tried or seat.place.parents[tree] != NOBODY:
+        if not turn:
+            self.suspect(tree)
+        gathering = self._gathered.pop(tree, None)
+        if gathering is None:
+            gathering = Gathering(station, LOOK_S)
+            gathering.ask_far(self.finder, 2 * station.settings.contacts + 2 * turn)
+            gathering.ask(self._near(tree)[:4])
+        asking = Asking(seat, tree, dead, turn, station.host.rng, station.reaching)
+        while len(asking.tried) < ASKED_A_ROUND and seat.place.parents[tree] == NOBODY:
+            chosen = asking.next(gathering)
+            if chosen is None:
+                if not await gathering.more():
+                    return False
                 continue
-            tried.add(name)
-            displaces = inner and (instead or turn > 0 or name in told)
-            answer = await self._ask(tree, name, dead if instead else NOBODY, displaces)
+            answer = await self._ask(tree, chosen)
             if answer is None:
                 continue
             if answer.taking is m.Taking.TAKEN:
                 return True
             station.counts[f"refused: {answer.taking.name}"] += 1
-            if len(tried) < ASKED_A_ROUND:
-                others = [each for each in answer.others if each != seat.name]
-                rng.shuffle(others)
-                told.update(others)
-                asks[:0] = [(each, False) for each in others[:2]]
+            asking.told(answer.others)
         return False
 
     def _change_over(self, tree: int) -> None:
@@ -184,23 +133,25 @@ class Mending:
             changed = replace(place, stripe=tree, version=place.version + 1)
             self.station.take(self.seat, changed)
 
-    async def _ask(self, tree: int, name: Name, dead: Name, inner: bool) -> m.Taken | None:
+    async def _ask(self, tree: int, chosen: Ask) -> m.Taken | None:
         seat = self.seat
-        if seat.participant.held is not None or name == seat.name:
+        if seat.participant.held is not None:
             await asyncio.sleep(0.05)
             return None
-        seat.asking[tree] = name
+        seat.asking[tree] = chosen.name
         try:
-            return await self._asked(tree, name, dead, inner)
+            return await self._asked(tree, chosen)
         finally:
             del seat.asking[tree]
 
-    async def _asked(self, tree: int, name: Name, dead: Name, inner: bool) -> m.Taken | None:
-        seat, station = self.seat, self.station
+    async def _asked(self, tree: int, chosen: Ask) -> m.Taken | None:
+        seat, station, name = self.seat, self.station, chosen.name
         limb = seat.limbs[tree]
-        known = station.book.of([dead])
+        known = station.book.of([chosen.dead])
         stripe = seat.place.stripe
-        call = m.TakeOn(name, seat.name, tree, limb.sequence, stripe, dead, inner, known)
+        call = m.TakeOn(
+            name, seat.name, tree, limb.sequence, stripe, chosen.dead, chosen.inner, known
+        )
         try:
             taken = codec.read_taken(await station.ask_orphan(call, codec.pack_take_on(call)))
         except NoAnswerError:

@@ -12,14 +12,17 @@ It knows its own place, what its neighbours said, and addresses: nothing else.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from spinney.errors import NoPeersError
 from spinney.net.host import Address, Datagrams, Host
+from spinney.p2pcast import messages as m
 from spinney.p2pcast.changing import Changing
 from spinney.p2pcast.filling import Filling
 from spinney.p2pcast.finding import AtSource, Finder
+from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.joining import Newcomer, plan_join
 from spinney.p2pcast.leaving import plan_leave
 from spinney.p2pcast.mending import Mending
@@ -29,8 +32,9 @@ from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.station import Station
 from spinney.wire.krpc import Krpc
 
-FILL_PATIENCE = 5.0
-"""Without spare slots a silent child is kept so many times longer: a plan replaces it."""
+FILL_PATIENCE = 20.0
+"""Without spare slots a silent child is kept so many times longer, and a branch that is cut off
+stays together: a plan replaces who fell."""
 
 
 class ForestNode:
@@ -46,17 +50,19 @@ class ForestNode:
         stripes: int,
         spare: int,
         settings: Settings | None = None,
-        finder: Finder | None = None,
+        finder: Callable[[Station], Finder] | None = None,
+        signer: Signer | None = None,
     ) -> None:
         assert name >= 0
+        assert signer is None or signer.name == name
         self.host = host
         self.settings = settings or Settings()
-        self.station = Station(host, stream, source, self.settings)
+        self.station = Station(host, stream, source, self.settings, signer)
         place = empty_place(name, stripes, spare=spare, since=host.wall_time())
         self.seat = Seat(place, self.settings, self.station.book, host.time())
         self.seat.patience_s *= 1 + host.rng.random()
         self.station.seats[name] = self.seat
-        self.finder: Finder = finder or AtSource(self.station, name)
+        self.finder = finder(self.station) if finder else AtSource(self.station, name)
         self.changing = Changing(self.station, name)
         self.mending = Mending(self.station, self.seat, self.finder)
         self.attempts = 0
@@ -90,8 +96,10 @@ class ForestNode:
         if not self.place.spare:
             station.fills = True
             self.seat.child_dead_s *= FILL_PATIENCE
+            self.seat.patience_s *= FILL_PATIENCE
             filling = Filling(station, self.seat, self.finder)
             station.on_dead = lambda seat, dead: filling.died(dead)
+        station.on_cheat = lambda name, tree: self._found_cheating(name, tree)
         station.on_dropped = lambda seat, child: self._dropped(child)
         station.use(krpc)
         station.spawn(self._stay())
@@ -104,12 +112,15 @@ class ForestNode:
 
     def _dropped(self, child: Name) -> None:
         if child >= 0:
-            self.station.spawn(self.finder.delete(child))
+            self.station.spawn(self.finder.delete(child, max(self.place.stripe, 0)))
+
+    def _found_cheating(self, parent: Name, tree: int) -> None:
+        self.station.spawn(self.finder.accuse(parent, tree))
 
     # -- coming ---------------------------------------------------------------------------
 
     async def join(self) -> None:
-        """Raises `NoPeersError` after `join_s`."""
+        """Raises `NoPeersError` after `join_s`, or earlier if nobody can serve this peer."""
         loop, settings = asyncio.get_running_loop(), self.settings
         until = loop.time() + settings.join_s
         pause_s = settings.backoff_s
@@ -122,6 +133,11 @@ class ForestNode:
                 await asyncio.sleep(pause_s * self.host.rng.uniform(0.5, 1.5))
                 pause_s = min(2 * pause_s, settings.backoff_most_s)
         await self.finder.some(0, staying=True)
+        if self.station.reaching.is_closed_here and not self.is_placed:
+            raise NoPeersError(
+                "this peer cannot be reached from outside, and those that can have no slot left "
+                "for it: open a UDP port on the router, or wait until more of them join"
+            )
 
     async def _try_to_join(self) -> None:
         place, settings = self.seat.place, self.settings
@@ -139,7 +155,9 @@ class ForestNode:
             return
         newcomer = Newcomer(place.name, place.spare, place.since)
         names = [name for name in joined.names if name != place.name]
-        if place.spare and joined.peers > 2 * stripes and self.attempts > settings.planned_joins:
+        many = joined.peers > 2 * stripes and self.attempts > settings.planned_joins
+        # A plan does not know who can reach whom.
+        if settings.nat or (place.spare and many):
             await self._attach_everywhere(names)
             return
         await self.changing.change(
@@ -153,12 +171,7 @@ class ForestNode:
         if not seen:
             return
         stripes = len(self.place.parents)
-        room = [0] * stripes
-        for each in seen:
-            for tree, above in enumerate(each.sight.above):
-                room[tree] += max(above, 0)
-            if each.sight.place.stripe >= 0:
-                room[each.sight.place.stripe] += max(each.sight.place.room, 0)
+        room = self._room_heard(seen)
         # By lot, or all who join just now would work for the same tree.
         weights = [1.0 / (1 + each) ** 2 for each in room]
         lot, own = self.host.rng.random() * sum(weights), 0
@@ -174,6 +187,21 @@ class ForestNode:
         until = self.host.time() + self.settings.call_s * 40
         while not self.is_placed and self.host.time() < until:
             await asyncio.sleep(0.1)
+
+    def _room_heard(self, seen: list[m.Seen]) -> list[int]:
+        """Free slots in each tree.  Where some are closed an open peer counts those of open ones
+        only: they are what closed ones need, and nobody else can bring them."""
+        reaching = self.station.reaching
+        open_only = self.settings.nat and not reaching.is_closed_here
+        room = [0] * len(self.place.parents)
+        for each in seen:
+            place = each.sight.place
+            for tree, above in enumerate(each.sight.above):
+                if not (open_only and reaching.is_closed(place.parents[tree])):
+                    room[tree] += max(above, 0)
+            if place.stripe >= 0 and not (open_only and reaching.is_closed(place.name)):
+                room[place.stripe] += max(place.room, 0)
+        return room
 
     async def _stay(self) -> None:
         """Until `close`."""
@@ -195,7 +223,7 @@ class ForestNode:
         loop = asyncio.get_running_loop()
         until = loop.time() + self.settings.leave_s
         stripes = len(self.place.parents)
-        while loop.time() < until and self.place.version:
+        while loop.time() < until and self.place.version and not self.settings.nat:
             joined = await self.finder.some(self.settings.contacts)
             if 0 <= joined.peers <= stripes:
                 await self.finder.place_me(self.place, leaving=True)

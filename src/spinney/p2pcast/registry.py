@@ -315,6 +315,11 @@ class Registry:
         """Becomes what `other` is; nobody uses `other` afterwards."""
         self.streams, self.member_count = other.streams, other.member_count
 
+    def open_count(self, stream_id: bytes) -> int:
+        """How many peers of a stream are handed out."""
+        stream = self.streams.get(stream_id)
+        return sum(map(len, stream.pools.values())) if stream is not None else 0
+
     # Good and bad
 
     def member(self, stream_id: bytes, peer: bytes) -> Member | None:

@@ -225,8 +225,8 @@ def room_for_contacts(room_bytes: int, *, six: bool) -> int:
     return max(0, (room_bytes - _JOINED_BYTES) // (ROW6_BYTES if six else ROW4_BYTES))
 
 
-_JOINED_BYTES = 2 + 14 + 8 + 11 + 6 + 27 + 91 + 2 * 12
-"""Of a `Joined` without contacts at the most: token, renew, members, seen, ticket, frames."""
+_JOINED_BYTES = 2 + 14 + 8 + 11 + 11 + 6 + 27 + 91 + 2 * 12
+"""Of a `Joined` without contacts at the most: all its other fields, each with its frame."""
 
 
 def encode_joined(said: m.Joined, rows: Iterable[bytes] = ()) -> Arguments:
@@ -234,6 +234,7 @@ def encode_joined(said: m.Joined, rows: Iterable[bytes] = ()) -> Arguments:
     row: Table = {
         b"o": said.token,
         b"r": said.renew_s,
+        b"h": said.open,
         b"n": said.members,
         b"y": m.compact_of(said.seen),
     }
@@ -273,7 +274,7 @@ def _contacts(table: Table, key: bytes, row_bytes: int) -> list[m.Contact]:
 
 def decode_joined(values: Arguments, stream: bytes, peer: bytes) -> m.Joined:
     """The answer to the `Join` or `Renew` of `peer` in `stream`; its ticket is not yet checked."""
-    _exactly(values, b"o", b"r", b"n", b"y", optional=(b"c", b"d", b"k"))
+    _exactly(values, b"h", b"o", b"r", b"n", b"y", optional=(b"c", b"d", b"k"))
     ticket = None
     if b"k" in values:
         packed = _bytes(values, b"k", 5 + SIGNATURE_BYTES)
@@ -288,6 +289,7 @@ def decode_joined(values: Arguments, stream: bytes, peer: bytes) -> m.Joined:
         seen=_seen(values),
         contacts=tuple(contacts),
         ticket=ticket,
+        open=_number(values, b"h", COUNT_MAX),
     )
 
 

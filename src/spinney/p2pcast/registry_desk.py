@@ -171,6 +171,7 @@ class Desk:
                 token=self.tokens.give(remote, now),
                 renew_s=settings.renew_s,
                 members=len(registry.streams[said.stream].members),
+                open=registry.open_count(said.stream),
                 seen=remote,
                 ticket=self._ticket(said, member, unix_s),
             ),

@@ -1,11 +1,12 @@
 """A stream's link: its name, and the registries that know who is in it.  Pure.
 
-    p2pcast:<stream, 64 hex>?r=<key, 64 hex>@HOST:PORT&r=…&dn=NAME
+    p2pcast:<stream, 64 hex>?f=4&s=1&r=<key, 64 hex>@HOST:PORT&r=…&dn=NAME
 
 The stream is SHA-256 of its source's public key.  Each `r` is a registry, in the order in which
 they are to be asked: its public key, by which its tickets are known, and where it listens (UDP).
-A stand-in that signs no tickets is written without a key: `r=HOST:PORT`.  `dn` is a name for
-people.  Unknown parameters are left out.
+A stand-in that signs no tickets is written without a key: `r=HOST:PORT`.  `f` says into how many
+stripes the stream is cut, `s` how many spare slots each peer offers.  `dn` is a name for people.
+Unknown parameters are left out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from urllib.parse import parse_qsl, quote
 from spinney.errors import InputError, WireError
 from spinney.net.address import format_address, parse_address
 from spinney.net.host import Address
+from spinney.p2pcast.place import LEAST_STRIPES, MOST_STRIPES
 from spinney.p2pcast.registry_messages import STREAM_BYTES
 from spinney.trust.keys import PUBLIC_BYTES
 
@@ -44,10 +46,15 @@ class StreamLink:
     stream: bytes
     registries: tuple[RegistryPlace, ...] = ()
     name: str | None = None
+    stripes: int = 0
+    """0: the link does not say."""
+    spare: int = 0
 
     def __str__(self) -> str:
         """The link; `parse_link` reads it back."""
         parts = [f"r={quote(str(place), safe='@:[]')}" for place in self.registries]
+        if self.stripes:
+            parts[:0] = [f"f={self.stripes}", f"s={self.spare}"]
         if self.name:
             parts.append(f"dn={quote(self.name, safe='', errors='replace')}")
         return SCHEME + self.stream.hex() + ("?" + "&".join(parts) if parts else "")
@@ -72,7 +79,21 @@ def parse_link(text: str) -> StreamLink:
     if len(places) > REGISTRIES_MAX:
         raise InputError(f"a link names at most {REGISTRIES_MAX} registries")
     names = [value[:NAME_CHARACTERS_MAX] for key, value in rows if key == "dn"]
-    return StreamLink(stream, tuple(places), names[0] if names else None)
+    stripes, spare = (_small(rows, key) for key in ("f", "s"))
+    if (stripes and stripes < LEAST_STRIPES) or spare > stripes:
+        raise InputError(f"the link tells of {stripes} stripes with {spare} spare slots")
+    return StreamLink(stream, tuple(places), names[0] if names else None, stripes, spare)
+
+
+def _small(rows: list[tuple[str, str]], key: str) -> int:
+    texts = [value for each, value in rows if each == key]
+    if not texts:
+        return 0
+    if not (texts[0].isascii() and texts[0].isdigit()) or len(texts[0]) > 2:
+        raise InputError(f"{key}={texts[0][:20]!r} in the link is no number of stripes or slots")
+    if int(texts[0]) > MOST_STRIPES:
+        raise InputError(f"{key}={texts[0]} in the link is more than {MOST_STRIPES}")
+    return int(texts[0])
 
 
 def parse_place(text: str) -> RegistryPlace:

@@ -204,6 +204,7 @@ class Joined:
     `token`: the next one.  `ticket` None: the one that the peer has is still good, or this is a
     stand-in, which signs none.  `members`: how many the stream has.  `seen`: the address that
     the call came from, as the registry sees it (a peer behind a NAT learns its outer one).
+    `open`: how many of the members are handed out, since they have a place and can be reached.
     """
 
     token: bytes
@@ -212,6 +213,7 @@ class Joined:
     seen: Address
     contacts: tuple[Contact, ...] = ()
     ticket: Ticket | None = None
+    open: int = 0
 
 
 GONE, HEARD = 0, 1

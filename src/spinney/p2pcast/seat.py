@@ -16,6 +16,7 @@ from spinney.p2pcast import messages as m
 from spinney.p2pcast.attaching import is_newer, may_become, with_parent, without_children
 from spinney.p2pcast.book import Book
 from spinney.p2pcast.place import INCOMPLETE, NOBODY, SOURCE, SPECIAL, Cohort, Name, Place, Sight
+from spinney.p2pcast.registry import network_of
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.transactions import Participant
 
@@ -41,14 +42,19 @@ class Limb:
         "fresh",
         "heard",
         "idled",
+        "proven",
         "raw",
         "sequence",
+        "since",
         "up",
     )
 
     def __init__(self) -> None:
         self.sequence = 0
         self.depth = 0
+        """As the parent says."""
+        self.proven = -1
+        """As its tickets show; -1 without any."""
         self.above = 0
         """Free slots of the parent, or `INCOMPLETE`."""
         self.heard = NEVER
@@ -56,6 +62,8 @@ class Limb:
         self.fresh = NEVER
         """When it last brought a newer number."""
         self.idled = NEVER
+        self.since = NEVER
+        """When that became the parent."""
         self.up: Name = NOBODY
         """The parent's parent."""
         self.aunts: tuple[Name, ...] = ()
@@ -64,6 +72,11 @@ class Limb:
         """One's own siblings with room."""
         self.raw = b""
         """The last beat's tail: parsed only when it changes."""
+
+    @property
+    def below(self) -> int:
+        """The depth that it tells others: no less than its tickets show."""
+        return max(self.depth, self.proven)
 
 
 class Seat:
@@ -105,10 +118,10 @@ class Seat:
         for tree, limb in enumerate(self.limbs):
             if old.parents[tree] != place.parents[tree]:
                 moved.append(tree)
-                limb.heard = limb.fresh = now
+                limb.heard = limb.fresh = limb.since = now
                 limb.up, limb.aunts, limb.cousins, limb.raw = NOBODY, (), (), b""
                 # Nothing is known of the new parent's room before its first beat.
-                limb.above = 0
+                limb.above, limb.proven = 0, -1
                 self.changed += place.parents[tree] != NOBODY
         children = {child: None for _, child in place.edges()}
         for child in children:
@@ -133,6 +146,17 @@ class Seat:
         near.pop(NOBODY, None)
         return near
 
+    def is_beside_parent(self, name: Name, tree: int) -> bool:
+        """Is this one in the network (/24, /64) of a parent in another tree?  Who owns a network
+        would else get all stripes of a peer into his hand.  Local addresses are in none."""
+        address = self.book.find(name)
+        network = network_of(address[0]) if self.settings.parents_apart and address else b""
+        if not network:
+            return False
+        others = [parent for at, parent in enumerate(self.place.parents) if at != tree]
+        found = [self.book.find(parent) for parent in others if parent >= 0]
+        return any(each is not None and network_of(each[0]) == network for each in found)
+
     # -- what it says ---------------------------------------------------------------------
 
     def state(self) -> int:
@@ -144,7 +168,7 @@ class Seat:
         if self.name == SOURCE:
             depths: tuple[int, ...] = (-1,) * len(place.parents)
         else:
-            depths = tuple(limb.depth for limb in self.limbs)
+            depths = tuple(limb.below for limb in self.limbs)
         above = tuple(limb.above for limb in self.limbs)
         names = [*place.parents, *(child for _, child in place.edges())]
         names += [name for _, name in place.cohort]
@@ -186,7 +210,7 @@ class Seat:
 
     def _said(self, tree: int) -> m.Beat:
         limb, place = self.limbs[tree], self.place
-        depth = -1 if self.name == SOURCE else limb.depth
+        depth = -1 if self.name == SOURCE else limb.below
         nieces: tuple[Name, ...] = ()
         aunts: tuple[Name, ...] = ()
         up = place.parents[tree]
@@ -287,10 +311,12 @@ class Seat:
         for tree, parent in enumerate(self.place.parents):
             if parent != place.name or tree >= len(place.children):
                 continue
+            limb = self.limbs[tree]
             if self.name in place.children[tree]:
-                self.limbs[tree].heard = now
-            else:
-                self.limbs[tree].heard = NEVER
+                limb.heard = now
+            elif now - limb.since >= self.settings.here_s:
+                # Before that it may not have heard yet what we both are part of.
+                limb.heard = NEVER
 
     def orphaned(self, tree: int, now: float) -> Name:
         """Its parent in this tree is dead for it; returns that one's name."""
@@ -315,6 +341,13 @@ class Seat:
             cohort = cohort or ((place.stripe, place.name),)
         if cohort != place.cohort:
             self.take(replace(place, cohort=cohort, version=place.version + 1), now)
+
+    def proves(self, tree: int, depth: int) -> None:
+        """Tickets show how deep it sits."""
+        limb = self.limbs[tree]
+        if depth != limb.proven:
+            limb.proven = depth
+            self._beats[tree] = None
 
     def rebalance(self, now: float, rng: Rng) -> None:
         """Without children, in a tree whose parent still has room, while in another the parent has

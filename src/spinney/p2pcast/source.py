@@ -8,18 +8,21 @@ It answers `join` with random live peers, a small stand-in for the registry.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
 
 from spinney.net.host import Address, Datagrams, Host
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
+from spinney.p2pcast.carried import Carried
 from spinney.p2pcast.changing import Changing
 from spinney.p2pcast.checks import Broken, whole
 from spinney.p2pcast.draft import Plan
 from spinney.p2pcast.filling import Filling
 from spinney.p2pcast.finding import AtSource
+from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.layout import lay_out
 from spinney.p2pcast.mending import Mending
-from spinney.p2pcast.place import SOURCE, SPECIAL, Name, Place, empty_place
+from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name, Place, empty_place
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.station import Station
@@ -30,7 +33,11 @@ MOST_PEERS = 200_000
 """Names kept: some 200 bytes each."""
 MOST_WAITING = 64
 """Newcomers that wait to be placed among few: more than any layout takes at once."""
-FILL_PATIENCE = 5.0
+HEIRS = 4
+"""Of one fallen peer: each of them has its will."""
+MOST_FALLEN = 1_000
+"""Of whom heirs are remembered: a tenth of ten thousand, at once."""
+FILL_PATIENCE = 20.0
 """As for every node."""
 KEEP_S = 1.0
 """Between looks at few peers."""
@@ -77,17 +84,21 @@ class SourceNode:
         stripes: int,
         spare: int,
         settings: Settings | None = None,
+        signer: Signer | None = None,
     ) -> None:
+        assert signer is None or signer.name == SOURCE
         self.host = host
+        self.signer = signer
         self.stripes = stripes
         self.settings = settings or Settings()
-        self.peers = Registered()
-        self.addresses: dict[Name, Address] = {}
+        self.peers: Registered | Carried = Registered()
+        self.addresses: MutableMapping[Name, Address] = {}
         self.spare = spare
         self._stream = stream
         self._waiting: dict[Name, m.PlaceMe] = {}
         self._leaving: dict[Name, None] = {}
         self._checking: dict[Name, None] = {}
+        self._heirs: dict[Name, dict[Name, Address]] = {}
         self._datagrams: Datagrams | None = None
         self._sequence = int(host.wall_time() / self.settings.beat_s) % (1 << 32)
         self.layouts = 0
@@ -99,7 +110,7 @@ class SourceNode:
         self.use(krpc, self._datagrams.local_address)
 
     def use(self, krpc: Krpc, local: Address) -> None:
-        self.station = Station(self.host, self._stream, local, self.settings)
+        self.station = Station(self.host, self._stream, local, self.settings, self.signer)
         station, now = self.station, self.host.time()
         source = empty_place(SOURCE, self.stripes, spare=self.spare)
         made = lay_out(self.stripes, [], source, empty_place(SPECIAL, self.stripes))
@@ -116,8 +127,11 @@ class SourceNode:
             station.on_dead = lambda seat, dead: filling.died(dead)
             for seat in (self.source, self.special):
                 seat.child_dead_s *= FILL_PATIENCE
+                seat.patience_s *= FILL_PATIENCE
         station.on_dropped = lambda seat, child: self.accused(child)
         station.served = {b"join": self._join, b"delete": self._delete, b"place": self._place}
+        station.served[b"heirs"] = self._heirs_of
+        station.served[b"dial"] = self._dial
         station.use(krpc)
         loop = asyncio.get_running_loop()
         self._beat_timer = loop.call_later(self.settings.beat_s, self._beat)
@@ -191,6 +205,31 @@ class SourceNode:
     def _forget(self, name: Name) -> None:
         self.peers.remove(name)
         self.addresses.pop(name, None)
+
+    def _heirs_of(self, query: Query, body: object) -> Arguments:
+        """Who found a neighbour dead hears who else did; `NOBODY` only asks."""
+        call = codec.read_delete(body)
+        row = self._heirs.pop(call.accused, {})
+        known = {name: at for name, at in row.items() if name != call.sender}
+        if call.sender != NOBODY:
+            row[call.sender] = query.remote
+        self._heirs[call.accused] = dict(list(row.items())[-HEIRS:])
+        while len(self._heirs) > MOST_FALLEN:
+            del self._heirs[next(iter(self._heirs))]
+        joined = m.Joined(self.stripes, self.spare, len(self.peers), tuple(known), known)
+        return {b"b": codec.pack_joined(joined, query.room_bytes - 16)}
+
+    def _dial(self, query: Query, body: object) -> Arguments | None:
+        """Somebody wants to be dialled by a peer that it cannot reach; it said so from there."""
+        call = codec.read_delete(body)
+        address = self.addresses.get(call.accused)
+        if address is not None and call.sender != NOBODY:
+            wanted = m.Joined(
+                self.stripes, self.spare, 0, (call.sender,), {call.sender: query.remote}
+            )
+            self.station.book.learn({call.accused: address})
+            self.station.tell(call.accused, b"p2pcast.dialled", codec.pack_joined(wanted))
+        return None
 
     # -- few peers ------------------------------------------------------------------------
 
@@ -283,8 +322,11 @@ class AtHome:
         source.station.book.learn(known)
         return m.Joined(source.stripes, source.spare, len(source.peers), names, known)
 
-    async def delete(self, accused: Name) -> None:
+    async def delete(self, accused: Name, tree: int = 0) -> None:
         self._source.accused(accused)
+
+    async def accuse(self, parent: Name, tree: int) -> None:
+        """The source's own list has no bad ones."""
 
     async def leave(self) -> None:
         raise AssertionError("the special node does not leave")
