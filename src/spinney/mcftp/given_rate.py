@@ -36,8 +36,8 @@ START_FACTOR, CLIMB = 1.5, 1.06
 SAME_LOSS = 0.8
 FALLS_IN_VAIN = 2
 """So many falls in a row after which as much is lost: it is chance."""
-LARGEST_CHANCE = 0.6
-"""A larger loss is nobody's chance."""
+LARGEST_CHANCE = 0.95
+"""What is worse is no way at all."""
 SLOWEST_PART = 50
 """Nobody slows a stream below such a part of what was given."""
 ASKING_S = 0.05
