@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from spinney.bittorrent.peers import BACK_OFF_S, MAX_FAILURES, PER_HOST, Candidates
 from spinney.bittorrent.roster import RACE_S, keep_new
 from spinney.net.guard import may_dial
@@ -128,8 +130,9 @@ def test_a_flood_of_made_up_addresses_leaves_attempts_for_the_true_ones() -> Non
 
 
 def test_of_two_connections_both_ends_keep_the_one_that_the_greater_id_dialled() -> None:
-    dialled: Any = SimpleNamespace(outgoing=True)
-    accepted: Any = SimpleNamespace(outgoing=False)
+    remote = ("192.0.2.7", 6881)
+    dialled: Any = SimpleNamespace(outgoing=True, remote=remote)
+    accepted: Any = SimpleNamespace(outgoing=False, remote=remote)
     small, great = b"-SY-aaaa", b"-SY-zzzz"
     for first_by_great in (True, False):
         at_great = (dialled, accepted) if first_by_great else (accepted, dialled)
@@ -139,3 +142,15 @@ def test_of_two_connections_both_ends_keep_the_one_that_the_greater_id_dialled()
         assert keep_new(small, great, *at_small, old_age_s=0.1) == new_stays
         assert not keep_new(great, small, *at_great, old_age_s=RACE_S + 1)
     assert not keep_new(great, small, accepted, accepted, old_age_s=0.1)
+
+
+@pytest.mark.parametrize("outgoing", [True, False])
+def test_of_two_connections_by_both_families_both_ends_keep_the_same(outgoing: bool) -> None:
+    """A link that names a machine by IPv4 and IPv6 has it dialled by both at once, and each end may
+    hear of another one first: each kept its own, and both ended, for two seconds."""
+    four: Any = SimpleNamespace(outgoing=outgoing, remote=("127.0.0.1", 6881))
+    six: Any = SimpleNamespace(outgoing=outgoing, remote=("::1", 6881))
+    for ids in ((b"-SY-aaaa", b"-SY-zzzz"), (b"-SY-zzzz", b"-SY-aaaa")):
+        assert keep_new(*ids, four, six, old_age_s=0.1)
+        assert not keep_new(*ids, six, four, old_age_s=0.1)
+        assert not keep_new(*ids, four, six, old_age_s=RACE_S + 1)

@@ -290,7 +290,7 @@ TestChurn.settings = settings(max_examples=60, stateful_step_count=40, deadline=
 
 def save(tracker: TrackerState, now: float) -> bytes:
     return b"".join(
-        snapshot.seal(
+        snapshot.SEAL.parts(
             [snapshot.pack_torrent(h, t, now) for h, t in sorted(tracker.torrents.items())]
         )
     )
@@ -331,10 +331,10 @@ def test_a_broken_snapshot_is_one_error_wherever_it_breaks() -> None:
 def test_a_snapshot_with_a_right_checksum_and_wrong_rows_is_refused() -> None:
     for inner in (b"i1e", b"l2:ab2:cde", b"l20:" + HASH + b"i0e3:abce"):
         with pytest.raises(WireError):
-            snapshot.restore(b"".join(snapshot.seal([inner])), state(), 1.0)
+            snapshot.restore(b"".join(snapshot.SEAL.parts([inner])), state(), 1.0)
     row = b"l20:" + HASH + b"i0e66:" + b"\xff" * 66 + b"e"
     with pytest.raises(WireError, match="impossible flags"):
-        snapshot.restore(b"".join(snapshot.seal([row])), state(), 1.0)
+        snapshot.restore(b"".join(snapshot.SEAL.parts([row])), state(), 1.0)
 
 
 def test_a_snapshot_larger_than_the_limits_fills_them_and_no_more() -> None:

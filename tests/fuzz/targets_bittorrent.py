@@ -312,7 +312,7 @@ def tracker_state(data: bytes) -> None:
     """With a right checksum, and as it is."""
     state = TrackerState(SMALL)
     with contextlib.suppress(WireError):
-        snapshot.restore(b"".join(snapshot.seal([data])), state, 5.0)
+        snapshot.restore(b"".join(snapshot.SEAL.parts([data])), state, 5.0)
     assert state.peer_count <= SMALL.peers
     assert len(state.torrents) <= SMALL.torrents
     state.sweep(10_000.0)
@@ -434,7 +434,7 @@ TARGETS = {
     ),
     "tracker-state": Target(
         tracker_state,
-        (_ROW, b"".join(snapshot.seal([_ROW]))),
+        (_ROW, b"".join(snapshot.SEAL.parts([_ROW]))),
         (f"{_ROOM}.tracker.snapshot", f"{_ROOM}.tracker.state"),
     ),
     "resume": Target(

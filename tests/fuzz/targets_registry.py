@@ -70,7 +70,7 @@ def registry_link(data: bytes) -> None:
 
 def registry_state(data: bytes) -> None:
     """A whole file, and the same bytes under a checksum that fits."""
-    for candidate in (data, b"".join(snapshot.seal([data]))):
+    for candidate in (data, b"".join(snapshot.SEAL.parts([data]))):
         registry = Registry()
         with contextlib.suppress(WireError):
             snapshot.restore(candidate, registry, 1_000.0)
@@ -121,7 +121,7 @@ TARGETS: dict[str, Target] = {
     ),
     "registry-state": Target(
         registry_state,
-        (_state(), b"".join(snapshot.seal([_state()]))),
+        (_state(), b"".join(snapshot.SEAL.parts([_state()]))),
         ("spinney.p2pcast.registry_snapshot",),
     ),
 }

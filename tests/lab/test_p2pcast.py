@@ -68,6 +68,19 @@ def test_other_trees_are_what_they_say() -> None:
         assert parents.count(-1) == 1
 
 
+def test_beside_other_trees_on_the_same_trace() -> None:
+    """All three mend what falls; in one tree many send nothing and the others twice as much."""
+    result = lab.replay("p2pcast-beside", 0, {"peers": 30, "minutes": 0.5, "churn": 0.1})
+    assert not result.error, result.error
+    rows: dict[str, dict[str, Any]] = {str(found["system"]): dict(found) for found in result.rows}
+    ours, shape, one = (rows[each] for each in ("P2PCast", "SplitStream's shape", "SpreadIt"))
+    assert all(0.7 < found["lack_none"] <= 1 for found in rows.values())
+    assert max(ours["upload"], shape["upload"]) <= 1.25 < one["upload"] == 2
+    assert one["idle"] > 0.3 > max(ours["idle"], shape["idle"])
+    assert ours["orphans"] > 0
+    assert ours["without_p99_s"] < 5
+
+
 def test_spare_slots_rise_until_peers_behind_nats_are_all_served() -> None:
     small: dict[str, Any] = {"peers": 40, "closed": 0.5, "spare": 3}
     result = lab.replay("p2pcast-nat", 1, small)

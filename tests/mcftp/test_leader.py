@@ -152,6 +152,27 @@ def test_a_sender_that_falls_silent_is_replaced_and_what_it_sent_is_not_sent_aga
     assert after.blocks == ((60, 40),)
 
 
+def test_who_died_without_a_word_is_not_told_to_send() -> None:
+    """Before it relies on others the leader asks them; who does not answer comes last."""
+    made = leader(may_send=False)
+    made.report(ME, status(ALL, receives=False, sends=False), 0.0)
+    dead, alive = sorted((peer(1), peer(2)))
+    for each in (dead, alive):
+        made.report(each, status(ALL, receives=False), 0.5)
+    made.report(peer(3), status(0), 1.0)
+    made.begin()
+    made.request(REIGN, 1, bytes(32), 1.0)
+    for each in (dead, alive, peer(3)):
+        made.report(each, status(0 if each == peer(3) else ALL, receives=each == peer(3)), 1.05)
+    made.tick(1.7)
+    assert not made.streams  # what they said is old
+    assert isinstance(made.request(REIGN, 1, bytes(32), 1.7), StatusRequest)
+    made.report(alive, status(ALL, receives=False), 1.72)
+    made.report(peer(3), status(0), 1.73)
+    made.tick(1.9)
+    assert [stream.sender for stream in made.streams] == [alive]
+
+
 def test_a_late_one_whose_report_was_lost_is_asked_again_at_once() -> None:
     """Its stream has gone by, and what is known of it is older: a plan waits for its answer."""
     made = leader()

@@ -8,7 +8,8 @@ import pytest
 
 from spinney.mcftp.pacing import GRAIN_S, Pacer
 
-BURST = 16 * 1408
+SYMBOL = 1408
+BURST = 16 * SYMBOL
 VOLLEY_S = 0.016
 
 
@@ -17,9 +18,10 @@ def drive(pacer: Pacer, start: float, end: float, timer_s: float) -> tuple[int, 
     now, sent, largest = start, 0, 0
     while now < end:
         volley = 0
-        while pacer.allowance(now) >= BURST:
-            pacer.spent(BURST)
-            volley += BURST
+        while (allowed := pacer.allowance(now)) > 0:
+            size = max(1, min(BURST, allowed) // SYMBOL) * SYMBOL
+            pacer.spent(size)
+            volley += size
         sent += volley
         largest = max(largest, volley)
         delay = pacer.delay_s(now)
@@ -36,6 +38,16 @@ def test_the_rate_is_kept_with_timers_of_any_grain(rate: float, timer_s: float) 
     assert sent <= rate * now + BURST
     assert sent >= 0.98 * rate * now - 2 * BURST
     assert largest <= max(BURST, 2.0 * rate * max(timer_s, GRAIN_S) + BURST)
+
+
+@pytest.mark.parametrize(
+    ("rate", "burst"), [(1e5, 1_500), (1e6, 5_000), (5e6, BURST), (118e6, BURST)]
+)
+def test_bursts_are_short_in_time_too(rate: float, burst: int) -> None:
+    """In front of a slow line a long one is a queue of its own."""
+    pacer = Pacer(118e6, 0.0, burst_bytes=BURST, late_s=0.0, volley_s=0.0, catch_up=2.0)
+    pacer.set_rate(rate, 0.0)
+    assert pacer.allowance(10.0) == burst + 1
 
 
 def test_what_a_stall_missed_is_made_up_in_part_and_not_at_once() -> None:

@@ -202,3 +202,17 @@ def test_what_comes_while_the_queue_drains_tells_the_capacity_better() -> None:
         rate.sent(1, 0.4)
         assert rate.capacity == pytest.approx(capacity)
         assert rate.bytes_per_s == pytest.approx(0.95 * capacity)
+
+
+def test_silence_halves_it() -> None:
+    """Reports that do not come are stuck in a queue of ours: twice is chance, more is not."""
+    rate = FoundRate(4 * MB, floor=1 * MB)
+    now, seen = 0.0, []
+    for _ in range(6):
+        rate.sent(1, now)
+        seen.append(rate.bytes_per_s)
+        now += 1.01 * START_INTERVAL_S
+    assert seen == [4 * MB, 4 * MB, 4 * MB, 2 * MB, 1 * MB, 1 * MB]
+    rate.heard(0.0, 0.0, now)
+    rate.sent(1, now)
+    assert rate.bytes_per_s == 2 * MB

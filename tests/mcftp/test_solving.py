@@ -31,6 +31,9 @@ class Worker:
         self.open = asyncio.Event()
         self.open.set()
 
+    def time(self) -> float:
+        return asyncio.get_running_loop().time()
+
     async def work(self, function: Callable[..., object], *words: object) -> object:
         self.calls += 1
         await self.open.wait()
@@ -137,6 +140,57 @@ def test_a_block_that_could_not_be_solved_says_how_many_more_it_takes() -> None:
         await solving.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("burst", [False, True])
+def test_nothing_is_written_into_a_block_that_is_whole(burst: bool) -> None:
+    """Its memory is the transfer's by then: a late symbol, or a forged one, comes to nothing."""
+    content = Content([MIB], MIB)
+    world, hosts = lan(1)
+    lost = AT_ONCE + 1
+
+    async def main() -> None:
+        stage = Stage(content)
+        receiving = await stage.receiving(hosts[0], sender_stream(stage.layout, MIB))
+        worker = Worker()
+        receiving.solving._host = cast(Host, cast(Any, worker))
+        transfer_worker = Worker()
+        transfer_worker.open.clear()  # what was handed over is neither hashed nor written yet
+        receiving.transfer.host = cast(Any, transfer_worker)  # type: ignore[attr-defined]
+        following, address = receiving.following[0], ("10.77.9.9", 5555)
+        following._confirmed[address] = None
+        prefix = packets.prefix_of(packets.DATA, 0, stage.tag)
+        encoder = FOUNTAIN.encoder(content.space, SYMBOL_BYTES)
+
+        def come(rows: list[tuple[int, bytes]]) -> None:
+            datagrams = [packets.HEADER.pack(prefix, 0, number) + body for number, body in rows]
+            if burst:
+                following.group_burst(memoryview(b"".join(datagrams)), len(datagrams[0]), address)
+            else:
+                following.group_received([(each, address) for each in datagrams])
+
+        def source(symbol: int) -> bytes:
+            return bytes(content.space[symbol * SYMBOL_BYTES : (symbol + 1) * SYMBOL_BYTES])
+
+        last = COUNT - 1
+        following.group_received([(packets.HEADER.pack(prefix, 0, last) + source(last), address)])
+        come([(symbol, source(symbol)) for symbol in range(lost, last)])
+        repairs = range(COUNT, COUNT + 256 * (lost + 6), 256)
+        come([(number, encoder.repair(number)) for number in repairs])
+        await turns()
+        buffer = receiving.buffers.get(0)
+        assert buffer is not None
+        assert buffer.lent
+        come([(0, bytes(SYMBOL_BYTES)), (1, bytes(SYMBOL_BYTES))])
+        assert bytes(buffer.data) == content.space
+        assert buffer.missing == 0
+        assert receiving.streams[0].unwanted == 2
+        transfer_worker.open.set()
+        await complete(receiving, 10)
+        await receiving.close()
+
+    with world:
+        world.run(main())
 
 
 @pytest.mark.parametrize("burst", [False, True])

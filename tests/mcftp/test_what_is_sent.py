@@ -94,8 +94,8 @@ def test_the_leader_hears_soon_that_all_have_it_where_reports_are_lost() -> None
         late.append(took)
 
     late: list[float] = []
-    for seed in range(6):
+    for seed in range(12):
         with Room(seed, 4, size=1 << 20, link=replace(QUICK, loss=0.2)) as room:
             room.world.run(run())
     print([round(took, 2) for took in late])
-    assert sum(took > 0.5 for took in late) <= 1
+    assert sum(took > 0.5 for took in late) <= 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 
 import pytest
 from hypothesis import given
@@ -32,7 +33,7 @@ def filled() -> AtDesk:
 
 def packed(registry: Registry, now: float) -> bytes:
     rows = [snapshot.pack_stream(name, stream, now) for name, stream in registry.streams.items()]
-    return b"".join(snapshot.seal(rows))
+    return b"".join(snapshot.SEAL.parts(rows))
 
 
 def test_what_was_known_comes_back_and_nobody_is_older_for_the_time_away() -> None:
@@ -96,5 +97,12 @@ def test_a_sealed_file_of_other_shape_is_refused_or_read(rows: list[object], row
 
     for entries in (rows, [[STREAM, b"", row, b""]]):
         with contextlib.suppress(WireError):
-            data = b"".join(snapshot.seal([bencode.encode(entry) for entry in entries]))
+            data = b"".join(snapshot.SEAL.parts([bencode.encode(entry) for entry in entries]))
             snapshot.restore(data, Registry(), 1.0)
+
+
+@pytest.mark.parametrize("inside", [b"i5e", b"3:abc", b"de"])
+def test_a_file_made_by_hand_that_is_no_list_is_refused(inside: bytes) -> None:
+    digest = hashlib.sha256(inside).hexdigest().encode()
+    with pytest.raises(WireError, match="no list"):
+        snapshot.restore(snapshot.SEAL.magic + digest + b"\n" + inside, Registry(), 1.0)

@@ -8,14 +8,16 @@ import pytest
 from tests.p2pcast.viewers import PORT, Audience, play
 
 from spinney.errors import CallError, InputError, NoPeersError
+from spinney.p2pcast.carried import Carried
 from spinney.p2pcast.identity import name_of
 from spinney.p2pcast.place import NOBODY
+from spinney.p2pcast.registry import Newcomer, Registry
 from spinney.p2pcast.registry_link import StreamLink, parse_link
 from spinney.p2pcast.signing import UNSIGNED
 from spinney.p2pcast.viewer import Viewer
 from spinney.wire.krpc import Krpc
 
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, *(pytest.param(seed, marks=pytest.mark.night) for seed in range(3, 9)))
 
 
 async def until(audience: Audience, ready: object, limit_s: float) -> float:
@@ -166,3 +168,30 @@ def test_a_links_shape_is_checked(bad: str) -> None:
 def test_a_links_shape_is_read_back() -> None:
     link = StreamLink(bytes(32), (), "a name", 8, 2)
     assert parse_link(str(link)) == link
+
+
+def test_the_source_sees_its_registry_by_name() -> None:
+    class Clock:
+        now = 0.0
+
+        def time(self) -> float:
+            return self.now
+
+    clock, registry, stream = Clock(), Registry(), bytes(32)
+    registry.join(stream, Newcomer(b"s" * 20, ("20.0.0.1", 1), (0, 1), is_source=True), 0.0)
+    for at in range(3):
+        peer = bytes([at]) * 20
+        registry.join(stream, Newcomer(peer, (f"20.0.{at}.1", 1), (0, 1)), 0.0)
+    registry.join(stream, Newcomer(b"x" * 20, ("20.0.9.1", 1), (0, 1), is_open=False), 0.0)
+    seen = Carried(clock, registry, stream)  # type: ignore[arg-type]
+    names = [name_of(bytes([at]) * 20) for at in range(3)]
+    assert sorted(seen.names) == sorted(names), "neither the source nor who has no place"
+    assert len(seen) == 3
+    assert seen[names[1]] == ("20.0.1.1", 1)
+    held = seen.names
+    registry.delete(stream, bytes([1]) * 20)
+    assert [seen[name] for name in held], "who has just gone is no error"
+    clock.now = 1.0
+    assert names[1] not in seen
+    seen.remove(names[0])
+    assert registry.open_count(stream) == 1

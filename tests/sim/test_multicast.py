@@ -9,7 +9,7 @@ import pytest
 from sim.worlds import Ear
 from spinney.errors import NetworkError
 from spinney.net.host import DatagramOptions
-from spinney.sim import Link, SimHost, World
+from spinney.sim import Link, Radio, SimHost, World
 
 GROUP = "239.1.2.3"
 
@@ -114,5 +114,47 @@ def test_a_partition_cuts_a_group_too() -> None:
         ears[0].socket.send(b"healed", (GROUP, 9))
         await asyncio.sleep(1)
         assert [ear.payloads for ear in ears] == [[b"cut", b"healed"]] * 2 + [[b"healed"]] * 2
+
+    world.run(main())
+
+
+def test_a_radio_sends_to_groups_at_its_basic_rate_and_repeats_nothing() -> None:
+    """A hundred frames of 1,000 bytes and headers at 100,000 B/s take a second; a tenth is lost by
+    each station, not the same ones; datagrams to one station are untouched."""
+    world = World(1)
+    lan = world.lan("air", radio=Radio(100_000, 0.1, queue_bytes=200_000))
+    hosts = [world.host(f"h{n}", on=lan) for n in range(4)]
+
+    async def main() -> None:
+        sender, *ears = [await member(host) for host in hosts]
+        for number in range(100):
+            sender.socket.send(number.to_bytes(2, "big") + bytes(998), (GROUP, 9))
+        await asyncio.sleep(0.5)
+        assert all(40 <= len(ear.heard) <= 50 for ear in ears)
+        await asyncio.sleep(1)
+        heard = [set(ear.payloads) for ear in ears]
+        assert all(80 <= len(each) <= 97 for each in heard)
+        assert len({frozenset(each) for each in heard}) == 3
+        address = hosts[1].interfaces()[-1].addresses[0][0]
+        ears[0].heard.clear()
+        for _ in range(300):
+            sender.socket.send(bytes(1_000), (address, 9))
+        await asyncio.sleep(0.1)
+        assert len(ears[0].heard) == 300
+
+    world.run(main())
+
+
+def test_a_radio_drops_what_its_queue_cannot_hold() -> None:
+    world = World(1)
+    lan = world.lan("air", radio=Radio(100_000, 0.0, queue_bytes=50_000))
+    hosts = [world.host(f"h{n}", on=lan) for n in range(2)]
+
+    async def main() -> None:
+        sender, ear = [await member(host) for host in hosts]
+        for _ in range(100):
+            sender.socket.send(bytes(1_000), (GROUP, 9))
+        await asyncio.sleep(2)
+        assert 45 <= len(ear.heard) <= 50
 
     world.run(main())

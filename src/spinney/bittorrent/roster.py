@@ -25,10 +25,14 @@ def keep_new(
 ) -> bool:
     """Two connections between the same two peers: does the new one stay instead of the old?
 
-    Both ends compute the same: the one that was dialled by the greater peer id stays.
+    Both ends compute the same: the one that was dialled by the greater peer id stays.  Of two that
+    one side dialled, by IPv4 and by IPv6, that by IPv6: each end may hear of another one first,
+    and if each kept its own first one, both would end.
     """
-    if old_age_s > RACE_S or old.outgoing == new.outgoing:
+    if old_age_s > RACE_S:
         return False
+    if old.outgoing == new.outgoing:
+        return ":" in new.remote[0] and ":" not in old.remote[0]
     dialled_by = own_id if new.outgoing else peer_id
     return dialled_by == max(own_id, peer_id)
 

@@ -43,31 +43,32 @@ class Lines:
         most = MOST_WAITING if droppable else MOST_WAITING_AT_ALL
         self.write(line + "\n", self._stream, most=most)
 
-    def write(self, text: str, stream: IO[str], *, most: int = MOST_WAITING_AT_ALL) -> None:
-        """Any text to any stream; left out while `most` texts wait."""
+    def write(self, text: str, stream: IO[str], *, most: int = MOST_WAITING_AT_ALL) -> bool:
+        """Any text to any stream; left out while `most` texts wait, and then False."""
         descriptor = descriptor_of(stream)
         if descriptor is None:  # in memory: no thread is needed
             stream.write(text)
             stream.flush()
-            return
+            return True
         data = text.encode(getattr(stream, "encoding", None) or "utf-8", "backslashreplace")
         with self._changed:
             if descriptor in self._broken or self._stop.is_set() or len(self._waiting) >= most:
-                return
+                return False
             self._waiting.append((descriptor, data))
             self._changed.notify_all()
         if self._thread is None:
             self._thread = threading.Thread(target=self._write, name="lines", daemon=True)
             self._thread.start()
+        return True
 
-    def finish(self) -> None:
-        """Waits until all is written, or until the reader has taken nothing for a while."""
+    def finish(self, patience_s: float = PATIENCE_S) -> None:
+        """Waits until all is written, or until the reader has taken nothing for so long."""
         with self._changed:
             while self._waiting and not self._stop.is_set():
                 before = self._written
                 self._changed.wait_for(
                     lambda before=before: self._written != before,  # type: ignore[misc]
-                    PATIENCE_S,
+                    patience_s,
                 )
                 if self._written == before:
                     self._stop.set()

@@ -50,31 +50,10 @@ def command(**options: Any) -> int:
     A peer that joins a stream asks a registry for others to begin with.  A source carries one
     of its own; this one serves the streams of many.  It prints what a link names it by.
     """
-    import logging
-    import time
+    from spinney.cli.serving import OnReady, serve
 
-    from spinney.cli.reporter import JsonLines, Reporter, make_reporter
-    from spinney.cli.running import run_verb, set_up_logging
-
-    least = logging.ERROR if options["quiet"] else logging.WARNING
-    set_up_logging(options["verbose"], options["log_file"], least=least)
-    reporter = make_reporter(as_json=options["as_json"], quiet=options["quiet"])
-    is_ready = False
-
-    async def work(report: Reporter) -> int:
-        nonlocal is_ready
+    async def work(ready: OnReady) -> None:
         from spinney.peer import run_registry
-
-        def ready(places: list[str], address: str, port: int) -> None:
-            nonlocal is_ready
-            is_ready = True
-            if isinstance(report, JsonLines):
-                key = places[0].partition("@")[0]
-                row = {"event": "ready", "time": time.time(), "registry": places[0], "key": key}
-                report.line({**row, "registries": places, "address": address, "port": port})
-            elif not options["quiet"]:
-                for place in places:
-                    click.echo(f"Registry   {place}")
 
         await run_registry(
             port=options["port"],
@@ -85,9 +64,13 @@ def command(**options: Any) -> int:
             peers_per_network=options["per_network"] or None,
             on_ready=ready,
         )
-        return 0
 
-    return run_verb(work, reporter, ready=lambda: is_ready)
+    return serve(work, options, "Registry", _fields)
+
+
+def _fields(places: list[str]) -> dict[str, Any]:
+    key = places[0].partition("@")[0]
+    return {"registry": places[0], "key": key, "registries": places}
 
 
 def _seed(folder: str | None) -> bytes | None:

@@ -18,12 +18,41 @@ from types import FrameType
 from typing import Any
 
 from spinney.cli import DONE, FAILED, INTERRUPTED
+from spinney.cli.lines import Lines
 from spinney.cli.reporter import JsonLines, Reporter
 from spinney.errors import PortTakenError, SpinneyError, StorageError, UsageError
 from spinney.events import Error
 
 SHOW_CURSOR = "\x1b[?25h"
+MOST_LOG_LINES = 1_000
+"""That wait for a slow reader of stderr."""
+LOG_PATIENCE_S = 1.0
+"""At the end, for a reader that takes nothing."""
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+class Terminal(logging.Handler):
+    """Log lines on stderr.  A reader that stops, such as a pipe that nobody reads, holds nothing
+    up: lines are left out meanwhile, and counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines = Lines(sys.stderr)
+        self._stream = sys.stderr
+        self._left_out = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record) + "\n"
+        if self._left_out:
+            text = f"({self._left_out} lines were left out here: nobody read them)\n{text}"
+        if self._lines.write(text, self._stream, most=MOST_LOG_LINES):
+            self._left_out = 0
+        else:
+            self._left_out += 1
+
+    def close(self) -> None:
+        self._lines.finish(LOG_PATIENCE_S)
+        super().close()
 
 
 class _LogFile(logging.FileHandler):
@@ -51,7 +80,7 @@ def set_up_logging(verbose: int, log_file: str | None, *, least: int = logging.C
     log.propagate = False
     log.handlers.clear()
     log.setLevel(logging.DEBUG)
-    terminal = logging.StreamHandler(sys.stderr)
+    terminal = Terminal()
     terminal.setLevel({0: least, 1: logging.INFO}.get(verbose, logging.DEBUG))
     terminal.setFormatter(logging.Formatter(LOG_FORMAT))
     log.addHandler(terminal)

@@ -30,30 +30,10 @@ DEFAULT_PORT = 6969
 @talking
 def command(**options: Any) -> int:
     """Run an HTTP tracker until stopped; it has a page for people too."""
-    import logging
-    import time
+    from spinney.cli.serving import OnReady, serve
 
-    from spinney.cli.reporter import JsonLines, Reporter, make_reporter
-    from spinney.cli.running import run_verb, set_up_logging
-
-    least = logging.ERROR if options["quiet"] else logging.WARNING
-    set_up_logging(options["verbose"], options["log_file"], least=least)
-    reporter = make_reporter(as_json=options["as_json"], quiet=options["quiet"])
-    is_ready = False
-
-    async def work(report: Reporter) -> int:
-        nonlocal is_ready
+    async def work(ready: OnReady) -> None:
         from spinney.peer import run_tracker
-
-        def ready(urls: list[str], address: str, port: int) -> None:
-            nonlocal is_ready
-            is_ready = True
-            if isinstance(report, JsonLines):
-                row = {"event": "ready", "time": time.time(), "url": urls[0], "urls": urls}
-                report.line({**row, "address": address, "port": port})
-            elif not options["quiet"]:
-                for url in urls:
-                    click.echo(f"Tracker    {url}")
 
         await run_tracker(
             port=options["port"],
@@ -63,6 +43,5 @@ def command(**options: Any) -> int:
             listed=not options["unlisted"],
             on_ready=ready,
         )
-        return 0
 
-    return run_verb(work, reporter, ready=lambda: is_ready)
+    return serve(work, options, "Tracker", lambda urls: {"url": urls[0], "urls": urls})

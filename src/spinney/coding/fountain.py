@@ -28,7 +28,7 @@ from hashlib import blake2b
 from itertools import count as counting
 from itertools import islice
 from math import gcd, isqrt
-from operator import or_, xor
+from operator import or_
 from struct import Struct
 from typing import NamedTuple
 
@@ -76,10 +76,14 @@ def shape_of(count: int) -> Shape:
     return Shape(count, tuple(moduli), first, tuple(kinds))
 
 
+def words_of(shape: Shape, number: int) -> bytes:
+    """What the row of repair symbol `number` is read from."""
+    return blake2b(_NAME.pack(shape.symbols, number), digest_size=_WORDS.size).digest()
+
+
 def row_of(shape: Shape, number: int) -> Row:
-    """Repair symbol `number`."""
-    name = _NAME.pack(shape.symbols, number)
-    words = _WORDS.unpack(blake2b(name, digest_size=_WORDS.size).digest())
+    """Repair symbol `number`; `sums.rows_of` is the same for many."""
+    words = _WORDS.unpack(words_of(shape, number))
     return [
         (word * many >> 16) + first for word, (many, first) in zip(words, shape.kinds, strict=True)
     ]
@@ -132,32 +136,18 @@ class Fountain:
         ]
         if len(usable) < wanted:
             return wanted - len(usable)
+        from spinney.coding.sums import marks_of, mend, rows_of
+
         shape = shape_of(count)
-        rows = [row_of(shape, number) for number in usable]
-        sums = solve(_marks(shape, missing, rows), wanted)
+        rows = rows_of(shape, usable)
+        sums = solve(marks_of(shape, missing, rows), wanted)
         if len(sums) < wanted:
             return wanted - len(sums)  # found out before a symbol was touched
-        from spinney.coding.sums import mend
-
         used = reduce(or_, sums)  # what is too much is left out: fewer cuts, fewer sums
         values = [repairs[at] if used >> row & 1 else None for row, at in enumerate(usable)]
         with memoryview(block) as view:
             mend(view, symbol_bytes, shape, missing, rows, values, sums)
         return 0
-
-
-def _marks(shape: Shape, missing: Sequence[int], rows: Sequence[Row]) -> list[int]:
-    """For each row which of the missing symbols it holds, a bit each, the first lowest."""
-    held: list[int] = []  # of each sum
-    for bit, symbol in enumerate(missing):
-        held += [(1 << bit) - 1] * (symbol + 1 - len(held))
-    held += [(1 << len(missing)) - 1] * (shape.symbols + 1 - len(held))
-    for modulus in shape.moduli:
-        first = len(held)
-        held += [0] * modulus
-        for bit, symbol in enumerate(missing):
-            held[first + symbol % modulus] |= 1 << bit
-    return [reduce(xor, map(held.__getitem__, row)) for row in rows]
 
 
 FOUNTAIN = Fountain()

@@ -310,22 +310,40 @@ class TransferFeed:
         opened = transfer.open_pieces.get(piece) or transfer.progress.open_unasked(piece, self)
         if opened is None:
             return self.count_refused(length)
-        return self._hold(opened, begin, part)
+        return self._hold(opened, begin, begin + length, part)
 
-    def _hold(self, opened: Open, begin: int, part: memoryview) -> None:
+    def room(self) -> bytearray:
+        return self._transfer.cache.take_buffer()
+
+    def deliver_piece(self, piece: int, room: bytearray) -> bool:
         transfer = self._transfer
-        end = begin + len(part)
+        if not self.live or not transfer.running or self.asked_only:
+            return False
+        if piece in transfer.have or transfer.intake.holds(piece):
+            return False
+        opened = transfer.open_pieces.get(piece) or transfer.progress.open_unasked(piece, self)
+        if opened is None or opened.held or not self._may_push(opened, [(0, opened.length)]):
+            return False
+        transfer.cache.recycle(opened.move(room))
+        self.delivered_bytes += opened.length
+        self._hold(opened, 0, opened.length, None)
+        return True
+
+    def _hold(self, opened: Open, begin: int, end: int, part: memoryview | None) -> None:
+        """Takes a range; `part`: its bytes, if they do not lie in the piece's buffer already."""
+        transfer = self._transfer
         asked = self._settle(opened, begin, end)
         gaps = opened.gaps(begin, end)
         fresh = sum(stop - start for start, stop in gaps)
-        self.count_duplicate(len(part) - fresh)
+        self.count_duplicate(end - begin - fresh)
         if not asked and fresh and not self._may_push(opened, gaps):
             if opened.owner is None and opened.untouched:
                 transfer.progress.reopen(opened)  # it was opened for these bytes
             return self.count_refused(fresh)
         whole: list[int] = []
         for start, stop in gaps:
-            opened.view[start:stop] = part[start - begin : stop - begin]
+            if part is not None:
+                opened.view[start:stop] = part[start - begin : stop - begin]
             whole += opened.hold(start, stop, self)
         cancelled = []
         for block in whole:

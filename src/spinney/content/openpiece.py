@@ -77,6 +77,13 @@ class OpenPiece(Generic[S]):
             self.view[start:end] = bytes(end - start)
             self.hold(start, end, None)
 
+    def move(self, buffer: bytearray) -> bytearray:
+        """From now on it lies in this buffer, as what is held does already; gives the old one."""
+        old, self.buffer = self.buffer, buffer
+        self.view.release()
+        self.view = memoryview(buffer)
+        return old
+
     @property
     def full(self) -> bool:
         return self.held == self.length

@@ -116,6 +116,14 @@ class Feed(Protocol):
         A reserved range may come in parts; parts come in order: what is jumped over counts as
         given back."""
 
+    def room(self) -> bytearray:
+        """A buffer as long as a piece, for `deliver_piece`."""
+
+    def deliver_piece(self, piece: int, room: bytearray) -> bool:
+        """A whole piece that lies in a buffer of `room`: not copied.  The transfer keeps the
+        buffer; it may be looked at, and changed again once the piece was blamed.  False: nothing
+        was taken (some of it is here, or is not welcome): `deliver` it."""
+
     def lease(self, pieces: Sequence[int], seconds: float) -> list[int]:
         """Claims pieces for this source alone for at most 20 s; returns those it got.  A
         renewal is the same call.  When it runs out the pieces are free again."""

@@ -44,8 +44,8 @@ class Crowd:
         stripes: int,
         spare: int,
         settings: Settings | None = None,
-        closed: float = 0.0,
         signers: Callable[[Name], Signer] | None = None,
+        closed: float = 0.0,
     ) -> None:
         """`signers`: None, and everybody is believed."""
         self.signers = signers

@@ -9,9 +9,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import NamedTuple
 
-from spinney.errors import StorageError, WireError
+from spinney.errors import InputError, StorageError, WireError
 from spinney.mcftp.election import REIGNS_KEPT, Votes
 from spinney.mcftp.messages import REIGN_BYTES
+from spinney.net import whole_files
 from spinney.net.host import Storage
 from spinney.trust.keys import PEER_ID_BYTES, SEED_BYTES
 from spinney.wire import bencode
@@ -36,43 +37,17 @@ def path_of(folder: str, key: bytes) -> str:
 def load(storage: Storage, path: str) -> Record | None:
     """None if there is nothing that can be read."""
     try:
-        file = storage.open(path, "read")
-    except StorageError:
+        return _decoded(whole_files.read(storage, path, BYTES_MAX))
+    except (InputError, StorageError, WireError):
         return None
-    try:
-        return _decoded(file.read(0, min(file.size(), BYTES_MAX)))
-    except (StorageError, WireError):
-        return None
-    finally:
-        file.close()
 
 
 def save(storage: Storage, path: str, record: Record) -> None:
     """Returns when it survives a power cut.  Raises `StorageError`."""
     rows = [[reign, each.term, each.voted_for, *each.version] for reign, each in record.votes]
-    folder = path.rpartition("/")[0]
-    _make_durable(storage, folder)
-    file = storage.open(path + ".new", "create")
-    try:
-        data = bencode.encode({b"lives": record.lives, b"seed": record.seed, b"votes": rows})
-        file.truncate(0)
-        file.write(0, [data])
-        file.sync()
-    finally:
-        file.close()
-    storage.rename(path + ".new", path)
-    storage.sync_folder(folder)
-
-
-def _make_durable(storage: Storage, folder: str) -> None:
-    """Makes the folder and those above it, so that their names survive a power cut too."""
-    above, new = folder, []
-    while above not in ("", ".", "/") and storage.info(above) is None:
-        above = above.rpartition("/")[0] or ("/" if above.startswith("/") else ".")
-        new.append(above)
-    storage.make_folders(folder)
-    for parent in reversed(new):
-        storage.sync_folder(parent)
+    data = bencode.encode({b"lives": record.lives, b"seed": record.seed, b"votes": rows})
+    whole_files.make_folder(storage, path.rpartition("/")[0])
+    whole_files.replace(storage, path, [data])
 
 
 def forget(storage: Storage, path: str) -> None:

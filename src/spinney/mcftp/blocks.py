@@ -7,7 +7,7 @@ a block whose piece failed can be looked at again sender by sender.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from spinney.mcftp.layout import SYMBOL_BYTES, BlockLayout
 
@@ -30,6 +30,7 @@ class BlockBuffer:
         "extra",
         "last_length",
         "length",
+        "lent",
         "missing",
         "offset",
         "origins",
@@ -58,6 +59,8 @@ class BlockBuffer:
         self.busy = False
         """Being solved in a worker: it must not change."""
         self.delivered = False
+        self.lent = False
+        """Its memory is the transfer's, which uses it again when it is done with the piece."""
         known = layout.known(block)
         self.symbols_sent = self.count - len(known)
         for symbol in known:
@@ -137,8 +140,16 @@ class BlockBuffer:
 class BlockBuffers:
     """The open blocks by number, oldest first, at most `limit_bytes` of them."""
 
-    def __init__(self, layout: BlockLayout, limit_bytes: int, pool_blocks: int) -> None:
+    def __init__(
+        self,
+        layout: BlockLayout,
+        limit_bytes: int,
+        pool_blocks: int,
+        room: Callable[[], bytearray] | None = None,
+    ) -> None:
+        """`room` makes the memory of a block."""
         self._layout = layout
+        self._room = room or (lambda: bytearray(layout.block_bytes))
         self.most = max(MIN_BLOCKS, limit_bytes // max(1, layout.block_bytes))
         self._pool_blocks = pool_blocks
         self._pool: list[memoryview] = []
@@ -158,7 +169,7 @@ class BlockBuffers:
         """A new buffer, and the one that had to go for it."""
         victim = self._make_room() if len(self._open) >= self.most else None
         # A view: what is copied into a bytearray itself is copied twice.
-        data = self._pool.pop() if self._pool else memoryview(bytearray(self._layout.block_bytes))
+        data = self._pool.pop() if self._pool else memoryview(self._room())
         buffer = self._open[block] = BlockBuffer(self._layout, block, data)
         return buffer, victim
 
@@ -174,5 +185,7 @@ class BlockBuffers:
     def close(self, block: int) -> None:
         """The block is done with; a buffer in a worker's hands is not used again."""
         buffer = self._open.pop(block, None)
-        if buffer is not None and not buffer.busy and len(self._pool) < self._pool_blocks:
+        if buffer is None or buffer.busy or buffer.lent:
+            return
+        if len(self._pool) < self._pool_blocks:
             self._pool.append(buffer.data)

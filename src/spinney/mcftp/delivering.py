@@ -83,8 +83,10 @@ class Delivering:
         """False: the transfer has no room, and it may be tried again."""
         before = self._feed.refused_bytes
         buffer.delivered = True
-        for start, end in self._wanted_ranges(buffer):
-            self._feed.deliver(buffer.offset + start, buffer.data[start:end])
+        ranges = self._wanted_ranges(buffer)
+        if not self._lend(buffer, ranges):
+            for start, end in ranges:
+                self._feed.deliver(buffer.offset + start, buffer.data[start:end])
         block = buffer.block
         self._done(block)
         if self._feed.refused_bytes > before and self._claims.wanted(block):
@@ -97,6 +99,16 @@ class Delivering:
         self._refusals.pop(block, None)
         if not self._claims.wanted(block):
             self._buffers.close(block)
+        return True
+
+    def _lend(self, buffer: BlockBuffer, ranges: list[tuple[int, int]]) -> bool:
+        """Where a block is a whole piece, the transfer gets its memory, without a copy."""
+        room = buffer.data.obj
+        if not self._layout.blocks_are_pieces or ranges != [(0, buffer.length)]:
+            return False
+        if not isinstance(room, bytearray) or not self._feed.deliver_piece(buffer.block, room):
+            return False
+        buffer.lent = True
         return True
 
     def _wanted_ranges(self, buffer: BlockBuffer) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from spinney.errors import WireError
 from spinney.groups.group import Group, GroupReceiver, Sent
 from spinney.mcftp.blocks import BlockBuffer
+from spinney.mcftp.given_rate import BEST
 from spinney.mcftp.layout import SENDERS, SYMBOL_BYTES
 from spinney.mcftp.needs import Needs, backoff_s
 from spinney.mcftp.packets import (
@@ -50,7 +51,7 @@ EARLY_BYTES = 4 << 20
 """Data kept until the first mark says whether it is the sender's: more than comes meanwhile at 200
 Mbit/s.  Who comes in the middle has not missed it."""
 LEAST_SENT = 50
-"""Datagrams between two marks, below which a loss is no measure."""
+"""Datagrams below which a loss is no measure: a slow stream is measured over several marks."""
 
 
 class Following(GroupReceiver):
@@ -102,14 +103,15 @@ class Following(GroupReceiver):
         self._buffer: BlockBuffer | None = None
         self._mark: Mark | None = None
         self._mark_at = 0.0
-        self._mark_heard = 0
         self._measured = False
         self._fresh = (0.0, 0.0)
         """Loss and rate between the last two marks."""
-        self._report_wanted = False
-        """Its sender asks how much comes."""
+        self._report_wanted = 0
+        """Its sender asks how much comes (`Mark.asks`)."""
         self.queue_s = 0.0
         """By how much the last mark took longer than the quickest."""
+        self._measured_from: tuple[int, int, float] | None = None
+        """What was sent and heard until then, and when, of the next measure."""
         self._least_taken: float | None = None
         self._longer_before = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -157,8 +159,10 @@ class Following(GroupReceiver):
         self._came(heard)
 
     def _current(self) -> BlockBuffer | None:
-        """The block of the last datagram, unless it is being solved: then nothing may change."""
-        if self._buffer is not None and self._buffer.busy:
+        """The block of the last datagram, unless nothing of it may change: it is being solved, or
+        whole, and then the transfer may hash and serve it where it lies."""
+        buffer = self._buffer
+        if buffer is not None and (buffer.busy or not buffer.missing):
             self._buffer = None
         return self._buffer
 
@@ -308,7 +312,7 @@ class Following(GroupReceiver):
                 need, _ = decode_need(data)
                 self.needs.overheard(need, self._host.time(), self._put_off)
                 if self._report_wanted and self._says_as_much(need):
-                    self._report_wanted = False
+                    self._report_wanted = 0
             else:
                 self.foreign += 1
         except WireError:
@@ -340,10 +344,10 @@ class Following(GroupReceiver):
         longer = taken - self._least_taken
         self.queue_s = min(60.0, longer, self._longer_before)
         self._longer_before = longer
-        self._mark, self._mark_at, self._mark_heard = mark, now, self.heard
+        self._mark, self._mark_at = mark, now
         if mark.order == order_of(self.stream.blocks):
             self.position = max(self.position, min(mark.position, self.order.count))
-        self._report_wanted = bool(mark.asks)
+        self._report_wanted = mark.asks
         self.needs.marked(mark, now)
         self._alive()
         self.dismissed = self._receiving.keys.peer in mark.told
@@ -352,12 +356,15 @@ class Following(GroupReceiver):
         self.arm()
 
     def _measure(self, mark: Mark, now: float) -> None:
-        last = self._mark
-        if last is None or mark.sent - last.sent < LEAST_SENT or now <= self._mark_at:
+        sent, heard, since = self._measured_from or (mark.sent, 0, now)
+        if mark.sent <= sent:  # nothing since: a pause is no part of a measure
+            self._measured_from = mark.sent, self.heard, now
+        if mark.sent - sent < LEAST_SENT or now <= since:
             return
-        got = self.heard - self._mark_heard
-        loss = max(0.0, 1.0 - got / (mark.sent - last.sent))
-        rate = got * SYMBOL_BYTES / (now - self._mark_at)
+        self._measured_from = mark.sent, self.heard, now
+        got = self.heard - heard
+        loss = max(0.0, 1.0 - got / (mark.sent - sent))
+        rate = got * SYMBOL_BYTES / (now - since)
         fade = FADE if self._measured else 0.0
         self._measured = True
         self._fresh = loss, rate
@@ -391,6 +398,8 @@ class Following(GroupReceiver):
         else."""
         loss, queue_us = self._fresh[0], self.queue_s * 1e6
         theirs = need.loss_ppm / 1e6
+        if self._report_wanted == BEST:
+            return theirs <= loss and need.queue_us <= 1.2 * queue_us
         alike = (theirs > self._settings.hopeless_share) == (loss > self._settings.hopeless_share)
         return alike and theirs >= 0.8 * loss and need.queue_us >= 0.8 * queue_us
 
@@ -401,7 +410,7 @@ class Following(GroupReceiver):
         now = self._host.time()
         lacking = self._receiving.asking.begun(self)
         lacks, whole = self.needs.report(lacking, self._receiving.asking.whole(self), now)
-        wanted, self._report_wanted = self._report_wanted, False
+        wanted, self._report_wanted = self._report_wanted, 0
         if (lacks or whole or wanted) and not self.stalled:
             self.reports += 1
             loss, rate = self._fresh if wanted else (self.loss, self.rate_bytes_per_s)

@@ -38,6 +38,11 @@ class BlockLayout:
         self.block_count = self._count()
         self._known = lru_cache(maxsize=64)(self._find_known)
 
+    @property
+    def blocks_are_pieces(self) -> bool:
+        """Is each block a whole piece?"""
+        return self.pieces_per_block == self.blocks_per_piece == 1
+
     def _count(self) -> int:
         if not self.size_bytes:
             return 0

@@ -8,13 +8,13 @@ that run well are left alone, so that nothing is sent twice.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from spinney.mcftp import codec
 from spinney.mcftp.members import Member, Members
 from spinney.mcftp.messages import BLOCKS_MAX, Message, Sent, Status, StatusRequest
+from spinney.mcftp.reliance import Reliance
 from spinney.mcftp.schedule import Holder, assign, bits_of, choose, ordered
 from spinney.mcftp.settings import Settings
 from spinney.mcftp.stream import Stream
@@ -38,11 +38,11 @@ HAND_ON_S = 1.0
 """So long after its blocks have gone by, a sender leaves to others what late ones lack."""
 PLAN_EVERY_S = 0.5
 """Between two plans, at least."""
+ASKED_LATELY_S = 0.5
+"""Before others are told to send, all have been asked within so long."""
 ADDRESS_WAIT_S = 1.0
 """How long a plan waits for the addresses of all its senders."""
 NUMBERS = 256
-FAILURES = 2
-"""After so many senders in a row that never sent, only those send of whom we know that they can."""
 
 
 @dataclass(slots=True)
@@ -126,9 +126,7 @@ class Leader:
         self._senders_wanted = 1
         self._wanted_since = now
         self._counted_round = 0
-        self._failed: OrderedDict[bytes, None] = OrderedDict()
-        """Who was to send and did not: perhaps what it says to hold is a lie."""
-        self._failures = 0
+        self._reliance = Reliance(me, settings)
 
     # -- take over ----------------------------------------------------------------------
 
@@ -213,7 +211,7 @@ class Leader:
         for running in list(self.running.values()):
             silent = now - running.heard_at > self.settings.sender_silent_s
             if silent and running.stream.sender != self.me:
-                self._distrust(running)
+                self._reliance.failed(running.stream.sender, sent=running.position > 0)
                 self.left(running.stream.sender)
         if self._counted_round != self.round and now >= self.window_ends:
             self._counted_round = self.round
@@ -267,7 +265,7 @@ class Leader:
             # Who still asks its sender for repair lacks it, even if no report of his has come.
             if running.passed and not count and running.finished:
                 self._end(number)
-                self._failures = 0
+                self._reliance.succeeded()
         self._slow_down(now)
         carried = 0
         for running in self.running.values():
@@ -380,34 +378,22 @@ class Leader:
             return
         if self.addresses_wanted and now - self._wanted_since < ADDRESS_WAIT_S:
             return
-        self._planned_at = now
         holders = self.members.holders()
         chosen: list[Holder] = []
-        for tier in self._tiers(holders):
+        for tier in self._reliance.tiers(holders, self.members, self.asked_at):
             left = wanted
             for each in chosen:
                 left &= ~each.held
             chosen += choose(left, tier, self.blocks, free - len(chosen))
+        others = any(each.peer != self.me for each in chosen)
+        if self.started and others and now - self.asked_at > ASKED_LATELY_S:
+            self.ask_now = True  # who has died since they were asked is not chosen
+            return
+        self._planned_at = now
         rate = self._free_rate()
         for share in assign(wanted, chosen, rate, holders):
             self._begin(share.peer, share.runs, share.rate_bytes_per_s, now)
         self._fit()
-
-    def _distrust(self, running: Running) -> None:
-        if running.position == 0:
-            self._failures += 1
-        self._failed[running.stream.sender] = None
-        if len(self._failed) > self.settings.members:
-            self._failed.popitem(last=False)
-
-    def _tiers(self, holders: list[Holder]) -> list[list[Holder]]:
-        """Whom to choose first, next, last: each tier sends only what those before do not hold."""
-        last = [each for each in holders if each.peer in self._failed]
-        rest = [each for each in holders if each.peer not in self._failed]
-        if self._failures < FAILURES:
-            return [rest, last]
-        known = [each for each in rest if each.peer == self.me or each.sent_blocks]
-        return [known, [each for each in rest if each not in known], last]
 
     def _free_rate(self) -> int:
         """What streams that are still sending leave of the rate."""

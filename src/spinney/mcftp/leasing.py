@@ -22,6 +22,22 @@ class Claims:
         self._transfer = transfer
         self._lease_s = settings.lease_s
         self._until: dict[int, float] = {}
+        self._most: int | None = None
+        """Pieces claimed at a time, where others fetch faster than the streams bring."""
+
+    def bound(self, most_bytes: float | None) -> None:
+        """From now on claims so much at the most (None: as it likes), but a block at least."""
+        if most_bytes is None:
+            self._most = None
+            return
+        if self._most is None:
+            self.give_back()
+        least = self._layout.block_bytes
+        self._most = max(1, int(max(least, most_bytes) / self._layout.piece_length))
+
+    @property
+    def _full(self) -> bool:
+        return self._most is not None and len(self._until) >= self._most
 
     def __len__(self) -> int:
         return len(self._until)
@@ -41,6 +57,8 @@ class Claims:
             if until - now > self._lease_s / 2:
                 ours = True
             elif most > 0:
+                if self._full and piece not in self._until:
+                    continue
                 most -= 1
                 if self._feed.lease((piece,), self._lease_s):
                     self._until[piece] = now + self._lease_s
@@ -56,6 +74,8 @@ class Claims:
             for piece in self._layout.pieces_of(block):
                 if piece not in needed or self._until.get(piece, 0.0) - now > self._lease_s / 2:
                     continue
+                if self._full and piece not in self._until:
+                    return
                 left -= 1
                 if self._feed.lease((piece,), self._lease_s):
                     self._until[piece] = now + self._lease_s

@@ -45,8 +45,8 @@ class Marking:
         self.sequence = 0
         self.wanted = False
         """Something happened that receivers wait to hear."""
-        self.asks = False
-        """Reports are wanted, whether something is lacking or not."""
+        self.asks = 0
+        """Whose reports are wanted, whether something is lacking or not (`Mark.asks`)."""
         self.expected = 0
         """Receivers, as the leader knows."""
         self._host = host
@@ -123,6 +123,6 @@ class Marking:
             states=plan.states(now),
             coming=plan.coming(),
             told=tuple(self._told)[:MAX_TOLD],
-            asks=int(self.asks and not plan.idle),
+            asks=0 if plan.idle else self.asks,
         )
         group.send(encode_mark(self._prefix, mark, self._keys))

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 GRAIN_S = 0.001
 """The grain of an event loop's timers."""
+BURST_S, LEAST_BURST_BYTES = 0.005, 1_500
+"""A burst is no longer than what the rate allows in so long: in front of a slow line a larger one
+is a queue of its own."""
 
 
 class Pacer:
@@ -23,12 +26,13 @@ class Pacer:
         volley_s: float,
         catch_up: float,
     ) -> None:
-        """`late_s`: what is made up for at most; `volley_s`: at once, for on a busy machine timers
-        come late again and again, and the rate must be kept; `catch_up`: how much faster than
-        the rate it goes meanwhile."""
+        """`burst_bytes`: of a burst at most; `late_s`: what is made up for at most; `volley_s`: at
+        once, for on a busy machine timers come late again and again, and the rate must be kept;
+        `catch_up`: how much faster than the rate it goes meanwhile."""
         assert rate_bytes_per_s > 0
         self.rate_bytes_per_s = float(rate_bytes_per_s)
-        self._burst_bytes = burst_bytes
+        self._largest_burst_bytes = burst_bytes
+        self._burst_bytes = self._burst_of(rate_bytes_per_s)
         self._late_s = late_s
         self._volley_s = volley_s
         self._catch_up = catch_up
@@ -76,3 +80,8 @@ class Pacer:
         assert rate_bytes_per_s > 0
         self._refill(now)
         self.rate_bytes_per_s = float(rate_bytes_per_s)
+        self._burst_bytes = self._burst_of(rate_bytes_per_s)
+
+    def _burst_of(self, rate_bytes_per_s: float) -> int:
+        slow = max(LEAST_BURST_BYTES, int(rate_bytes_per_s * BURST_S))
+        return min(self._largest_burst_bytes, slow)

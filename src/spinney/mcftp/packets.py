@@ -38,6 +38,7 @@ MAX_STATES = 40
 MAX_RUNS = 16
 MAX_LACKS = 56
 MAX_TOLD = 4
+MOST_ASKS = 2
 
 _STATE = Struct(">LBLL")
 _RUN = Struct(">LL")
@@ -82,8 +83,9 @@ class Mark:
     blocks is being sent (`order_of`), and `position`: how many blocks of it have ended.
     `time_us`: of the sender's clock, echoed by needs.  `round_trip_us` and `receivers`: of the
     group, for the timers.  `states`: recent blocks.  `coming`: runs (first, count) of blocks
-    that will be sent again.  `told`: peers that are to fetch elsewhere.  `asks`: 1 where the
-    rate is being found, so that a report is wanted also of those who lack nothing.
+    that will be sent again.  `told`: peers that are to fetch elsewhere.  `asks`: reports are wanted
+    also of those who lack nothing: 1, of who loses most, where the rate is being found; 2, of who
+    loses least, where a rate that was given may be more than anybody takes.
     """
 
     sequence: int
@@ -275,7 +277,7 @@ def decode_mark(data: Buffer) -> tuple[Mark, Signed]:
         receivers=_number(table, b"g", 1 << 32),
         states=states,
         coming=_runs(table[b"a"], "runs"),
-        asks=_number(table, b"q", 1),
+        asks=_number(table, b"q", MOST_ASKS),
         told=tuple(told[at : at + PEER_BYTES] for at in range(0, len(told), PEER_BYTES)),
     )
     return mark, signed

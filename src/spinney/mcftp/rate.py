@@ -1,4 +1,4 @@
-"""How fast a sender sends: a rate that was given, or one that is found.  Pure.
+"""How fast a sender sends: the `Rate` Protocol, and a rate that is found.  Pure.
 
 Loss alone says little: radio and cheap cables lose at any rate, a full queue only beyond its
 own.  So a found rate climbs while the reported loss is what it was at lower rates and the queue
@@ -48,6 +48,10 @@ YIELD = 0.75
 EASE = 0.85
 """Of the capacity: below, there is no queue of ours."""
 SAME_LOSS = 0.8
+SILENT = 3
+"""So many decisions without a report, though reports are asked for: they are stuck in a queue of
+ours, or lost as all else is."""
+SILENT_FALL = 0.5
 HALF = 0.45
 """Of the capacity, a little less than half: nobody makes us go below by a long queue alone."""
 CONTENDED_AFTER = 3
@@ -73,6 +77,10 @@ class Rate(Protocol):
     def is_found(self) -> bool:
         """Does it depend on what is heard?  Then our own volleys must not look like a queue."""
 
+    @property
+    def asks(self) -> int:
+        """What marks ask for (`Mark.asks`)."""
+
     def heard(self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0) -> None:
         """A receiver reported so much loss (0 to 1) and delay of what was sent lately, and what
         came (0: not known)."""
@@ -81,26 +89,11 @@ class Rate(Protocol):
         """So much was handed to the network."""
 
 
-class FixedRate:
-    """The user's or the leader's."""
-
-    is_found = False
-
-    def __init__(self, bytes_per_s: float) -> None:
-        assert bytes_per_s > 0
-        self.bytes_per_s = float(bytes_per_s)
-
-    def heard(
-        self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0
-    ) -> None: ...
-
-    def sent(self, size_bytes: int, now: float) -> None: ...
-
-
 class FoundRate:
     """A rate between `floor` and `ceiling`, from `start` on."""
 
     is_found = True
+    asks = 1
 
     def __init__(self, start: float = 2e6, *, floor: float = 1e5, ceiling: float = 118e6) -> None:
         assert 0 < floor <= ceiling
@@ -128,6 +121,8 @@ class FoundRate:
         self._long, self._calm, self._good = 0, 0, 0
         """Decisions in a row: a long queue at half, a short one beside another, climbs near."""
         self._heard_any = False
+        self._silent = 0
+        """Decisions in a row that nobody had reported for."""
         self._limited = False
         """A report says that it is too much: decided at once."""
         self._came = 0.0
@@ -167,8 +162,12 @@ class FoundRate:
                 self._set(max(self._drained, BELOW * self._carried()))
                 self._drained = None
             return
-        if self._loss is None:
-            return  # nobody has said anything: faster would be blind
+        if self._loss is None:  # nobody has said anything: faster would be blind
+            self._silent += 1
+            if self._silent >= SILENT:
+                self._set(SILENT_FALL * self.bytes_per_s)
+            return
+        self._silent = 0
         loss = self._loss
         if not self._heard_any and loss <= LARGEST_USUAL_LOSS and self._queue_s <= LONG_QUEUE_S:
             self.usual_loss = loss  # at a modest rate it is not we who cause it

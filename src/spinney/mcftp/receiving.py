@@ -128,7 +128,12 @@ class Receiving:
         self.peer_key = "multicast:" + keys.peer.hex()
         self.feed = transfer.attach(self)
         self.feed.forgiving = True
-        self.buffers = BlockBuffers(layout, settings.buffer_bytes, settings.pool_blocks)
+        self.buffers = BlockBuffers(
+            layout,
+            settings.buffer_bytes,
+            settings.pool_blocks,
+            self.feed.room if layout.blocks_are_pieces else None,
+        )
         self.claims = Claims(self.feed, layout, transfer, settings)
         self.doubt = Doubt()
         self.solving = Solving(host, code, layout.symbol_bytes, self._solved)
@@ -143,9 +148,30 @@ class Receiving:
         self._ticker: asyncio.Task[None] | None = None
         self._rejoins: dict[int, asyncio.Task[None]] = {}
         self._closed = False
+        self._helped = False
         for block in range(layout.block_count):
             if all(piece in transfer.have for piece in layout.pieces_of(block)):
                 self.touched[block] = 1
+
+    @property
+    def helped(self) -> bool:
+        """The streams bring little, and others shall fetch what these will not bring soon."""
+        return self._helped
+
+    @helped.setter
+    def helped(self, helped: bool) -> None:
+        self._helped = helped
+        self._bound_claims()
+
+    def _bound_claims(self) -> None:
+        most = None
+        if self._helped:
+            rate = sum(
+                each.rate_bytes_per_s for each in self.following.values() if not each.stalled
+            )
+            most = self.settings.lease_ahead_s * rate
+            self.feed.steady = False
+        self.claims.bound(most)
 
     # -- streams ------------------------------------------------------------------------
 
@@ -384,10 +410,11 @@ class Receiving:
         while True:
             await asyncio.sleep(TICK_S)
             now = self.host.time()
+            self._bound_claims()
             for following in list(self.following.values()):
                 self._watch(following, now)
                 if not following.stalled and following.heard:
-                    self.feed.steady = True
+                    self.feed.steady = not self._helped
                     self.claims.renew(self._soon(following), now)
 
     def _soon(self, following: Following) -> Iterator[int]:

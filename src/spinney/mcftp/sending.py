@@ -40,6 +40,7 @@ from spinney.content.source import TransferLike
 from spinney.errors import NetworkError, WireError
 from spinney.groups.group import Group, GroupReceiver, Groups, Sent
 from spinney.mcftp.datasettings import DATA_SETTINGS, DataSettings
+from spinney.mcftp.given_rate import GivenRate
 from spinney.mcftp.layout import BlockLayout
 from spinney.mcftp.marking import FIRST_MARKS, Marking
 from spinney.mcftp.pacing import Pacer
@@ -54,7 +55,7 @@ from spinney.mcftp.packets import (
     prefix_of,
 )
 from spinney.mcftp.planning import Burst, Plan
-from spinney.mcftp.rate import FixedRate, Rate
+from spinney.mcftp.rate import Rate
 from spinney.mcftp.reporters import Reporter
 from spinney.mcftp.stream import Stream
 from spinney.mcftp.supply import Supply
@@ -125,7 +126,7 @@ class Sending(GroupReceiver):
         self._settings = settings
         self._tag = tag
         self._given_rate = rate
-        self._rate: Rate = rate or FixedRate(stream.rate_bytes_per_s)
+        self._rate: Rate = rate or GivenRate(stream.rate_bytes_per_s)
         self._supply = Supply(layout, transfer, code, settings)
         self._plan = Plan(layout, stream.blocks, stream.sender_number, settings,
                           first_turn=first_turn)  # fmt: skip
@@ -133,7 +134,6 @@ class Sending(GroupReceiver):
         self._prefix = prefix_of(DATA, stream.number, tag)
         self._need_prefix = prefix_of(NEED, stream.number, tag)
         self._marking = Marking(host, stream.number, tag, keys, settings, self._plan)
-        self._marking.asks = self._rate.is_found
         self._group: Group | None = None
         self._heard_any_at = self._rejoined_at = host.time()
         self._task: asyncio.Task[None] | None = None
@@ -176,12 +176,12 @@ class Sending(GroupReceiver):
         assert (stream.number, stream.address) == (self.stream.number, self.stream.address)
         if stream.blocks != self.stream.blocks:
             self._plan.reorder(stream.blocks)
+        changed = stream.rate_bytes_per_s != self.stream.rate_bytes_per_s
         self.stream = stream
         if rate is not None:
             self._given_rate = self._rate = rate
-        elif self._given_rate is None:
-            self._rate = FixedRate(stream.rate_bytes_per_s)
-        self._marking.asks = self._rate.is_found
+        elif self._given_rate is None and changed:
+            self._rate = GivenRate(stream.rate_bytes_per_s)
         self._wake.set()
 
     def release(self) -> None:
@@ -308,7 +308,8 @@ class Sending(GroupReceiver):
         plan.reporters.heard(peer, loss, need.rate_bytes_per_s, plan.sent, now)
         self._marking.echoed(need.echo_us, now)
         if peer not in self._dismissed:
-            if loss <= self._settings.hopeless_share or not plan.reporters.any_better(now):
+            hopeless = loss > self._settings.hopeless_share
+            if not (self._rate.is_found and hopeless and plan.reporters.any_better(now)):
                 self._rate.heard(loss, need.queue_us / 1e6, now, need.rate_bytes_per_s)
             if need.lacks or need.whole:
                 self._asked_at = now
@@ -327,7 +328,7 @@ class Sending(GroupReceiver):
         plan = self._plan
         return (
             bool(need.whole)
-            or self._rate.is_found
+            or bool(self._rate.asks)
             or now - plan.reporters.heard_at(peer) > HEARD_OFTEN_S
             or any(plan.asks_more(lack, peer) for lack in need.lacks)
         )
@@ -375,6 +376,7 @@ class Sending(GroupReceiver):
                 self._rate.sent(size, now)
                 allowed -= size
             now = host.time()
+            marking.asks = self._rate.asks
             if marking.due(now):
                 marking.send(group)
             if now >= max(self._heard_any_at, self._rejoined_at) + settings.rejoin_s:

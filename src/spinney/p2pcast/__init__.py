@@ -28,12 +28,18 @@ to a leaf 40 at each try; the source lays out at most 6 f peers.
     changing  transactions                 a planner over the network; lock, apply, undo, in doubt
        |
     messages  codec  book                  calls under the paper's names; addresses of names
+    guard  papers  rights                  who is believed: signed calls, place tickets, who may
+       |       |                           ask for a change
+    identity  signing  tickets             a name from a key; numbers, signatures; chains of tickets
+       |
+    viewer  at_registry  carried           a peer by its link; a source with its registry
+       |
     registry*  contacts                    who is in a stream (`spinney registry`)
 
-State: the protocol runs in the simulator and on loopback.  Not built yet: place tickets and what
-else makes a stranger's call believable, peers behind NATs, stripes that carry data.  Without spare
-slots neighbours that fail together, and churn, are not mended in every case.
+State: the protocol runs in the simulator, on loopback, and with each node a process of its own.
+Not built yet: stripes that carry data.  Without spare slots churn is not mended in every case.
 
 To try it: `spinney lab run p2pcast-forest`, `p2pcast-literal`, `p2pcast-age`,
-`p2pcast-churn`.  docs/decisions/p2pcast*.md say where it departs from the paper, and why.
+`p2pcast-churn`, `p2pcast-sybil`.  docs/decisions/p2pcast*.md say where it departs from the paper,
+and why.
 """

@@ -113,6 +113,10 @@ class Asking:
 
     def _best(self, rows: list[Candidate]) -> Name:
         """All orphans of one parent look at the same few: so leaves ask anybody who has room, in
-        random order, and only branches, for which depth matters, the shallowest first."""
+        random order, and only branches, for which depth matters, the shallowest first.  Before
+        that, those in other networks than its parents in other trees."""
         self._rng.shuffle(rows)
-        return min(rows, key=lambda each: (each.last, each.depth if self._inner else 0)).name
+        near = {each.name: self.seat.is_beside_parent(each.name, self.tree) for each in rows}
+        return min(
+            rows, key=lambda each: (each.last, near[each.name], each.depth if self._inner else 0)
+        ).name

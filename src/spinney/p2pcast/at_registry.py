@@ -142,8 +142,8 @@ class AtRegistry:
 
     async def delete(self, accused: Name, tree: int = 0) -> None:
         self._told.pop(accused, None)
-        if await self.station.look(accused) is not None:
-            return  # it sent us away, and lives: a false accusation would count against us
+        if self.station.distrusts(accused) or await self.station.look(accused) is not None:
+            return  # it cheats, or sent us away, but lives: false deaths count against who says so
         guard = self.station.guard
         peer = guard.ids.get(accused) if guard is not None else None
         if peer is None or self.problem is not None or tree >= STRIPES_MAX:

@@ -42,8 +42,13 @@ class Carried(MutableMapping[Name, Address]):
     def __iter__(self) -> Iterator[Name]:
         return iter(self.names)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._members()
+
     def __getitem__(self, name: Name) -> Address:
-        return self._members()[name].address
+        """Also of one that has just gone: who asks has its name from `names`."""
+        member = self._index.get(name)
+        return (member or self._members()[name]).address
 
     def __setitem__(self, name: Name, address: Address) -> None:
         """The registry knows it from the peer itself."""

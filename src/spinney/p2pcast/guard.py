@@ -60,9 +60,11 @@ DISTRUST_S = 120.0
 """A cheat is not asked for so long: twice a ticket's life."""
 MOST_DISTRUSTED = 256
 IDLE_S = 20.0
-"""Who brought nothing is not asked for so long, the next time three times as long."""
-IDLE_TIMES = 3
-"""Then the registry is told."""
+"""Who brought nothing is not asked for so long."""
+SIBLINGS = 3
+"""Of a parent that brought nothing, who are asked whether they were served."""
+KEPT_BACK_S = 600.0
+"""Who kept back what it had: as long as a registry believes three witnesses."""
 MOST_IDS = 1_024
 """Keys' peer ids kept by name, as many as addresses: DELETE names a peer by its id."""
 
@@ -84,7 +86,6 @@ class Guard:
         self._source_at: Address | None = None
         """Where the source signed from: its machine may have several addresses."""
         self._distrusted: dict[Name, float] = {}
-        self._idle: dict[Name, int] = {}
 
     def clock(self) -> float:
         """Unix seconds, as the registry counts them."""
@@ -156,10 +157,14 @@ class Guard:
         seat = self.station.seats.get(order.target)
         if seat is None or order.lock.version != seat.place.version:
             return  # refused anyway
+        new = order.lock.place
+        parents = new.parents if new is not None else ()
+        if any(each not in seat.place.parents and self.is_distrusted(each) for each in parents):
+            raise CallError("one of these parents was found cheating", NOT_YOURS)
         if name != SOURCE and name not in neighbours(seat.place):
             self.orders.count(name, self.station.host.time())
         has_shown = self.papers.has_shown(name)
-        check_order(seat.place, order.lock.place, name, has_shown=has_shown)
+        check_order(seat.place, new, name, has_shown=has_shown)
 
     def _claimed(self, method: bytes, arguments: Arguments) -> Name:
         """In whose name a call speaks."""
@@ -214,16 +219,28 @@ class Guard:
             return False
         return True
 
-    def brought_nothing(self, name: Name, tree: int) -> None:
-        """A parent that lives, and from which nothing new came for long.  It may be cut off
-        itself, so it is asked again soon; not if it is always so."""
-        times = self._idle.pop(name, 0) + 1
-        self._idle[name] = times
-        while len(self._idle) > MOST_DISTRUSTED:
-            del self._idle[next(iter(self._idle))]
-        self.distrust(name, "brought nothing", IDLE_S * 3 ** min(times - 1, 3))
-        if times >= IDLE_TIMES:
-            self.station.on_cheat(name, tree)
+    def brought_nothing(self, seat: Seat, tree: int) -> None:
+        """A parent lives, and nothing new came from it for long.  It may be cut off itself, so it
+        is asked again soon; unless its siblings have what it did not pass on."""
+        parent, above = seat.place.parents[tree], self.papers.ancestors(seat, tree)
+        self.distrust(parent, "brought nothing", IDLE_S)
+        if len(above) > 1 and above[-1] == parent:
+            number = seat.limbs[tree].sequence
+            self.station.spawn(self._ask_above(tree, parent, above[-2], number))
+
+    async def _ask_above(self, tree: int, parent: Name, above: Name, number: int) -> None:
+        """Its siblings were served, or its own parent is the source, which serves: so it was.
+        Else that parent may be who keeps things back."""
+        seen = await self.station.look(above)
+        if seen is None or parent not in seen.sight.place.children[tree]:
+            return
+        row = [name for name in seen.sight.place.children[tree] if name not in (parent, SPECIAL)]
+        for served in [SOURCE] if above == SOURCE else row[:SIBLINGS]:
+            said = seen if served == SOURCE else await self.station.look(served)
+            if said is not None and is_newer(said.sequences[tree], number):
+                self.distrust(parent, "kept it back", KEPT_BACK_S)
+                self.station.on_cheat(parent, tree)
+                return
 
     def _forget_numbers(self, seat: Seat, tree: int) -> None:
         """A cheat may have sent numbers of beats that the source never made: nobody else could

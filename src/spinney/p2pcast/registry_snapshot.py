@@ -1,7 +1,7 @@
 """A registry's state as one file, so that a restart forgets nobody.  Pure.
 
-    spinney-registry-1 LF  SHA-256 of what follows, in hex LF
-    bencoded list of [stream, network that opened it, rows of members, rows of bad peers]
+The entries of a sealed file (`wire.sealed`): [stream, network that opened it, rows of members,
+rows of bad peers].
 
 A member is 50 bytes: flags (1 open, 2 IPv6, 4 source), depth (255 unknown), peer id (20), address
 (16), port (2), seconds since it joined (4), seconds since it was heard (4), 2 of zero.  A bad peer
@@ -11,10 +11,8 @@ are younger than any restart.
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import struct
-from collections.abc import Iterable
 
 from spinney.errors import WireError
 from spinney.net.address import is_dialable
@@ -22,15 +20,14 @@ from spinney.p2pcast.registry import Member, Registry, Stream
 from spinney.p2pcast.registry_codec import COMPACT_AT, DEPTH_UNKNOWN
 from spinney.p2pcast.registry_messages import STREAM_BYTES
 from spinney.wire import bencode
+from spinney.wire.sealed import Seal
 
-SNAPSHOT_BYTES_MAX = 32 << 20
+SEAL = Seal("registry", b"spinney-registry-1\n", bytes_max=32 << 20, tokens_max=100_000)
 """200,000 peers are 10 MB; a file that is larger is none of ours."""
 
-_MAGIC = b"spinney-registry-1\n"
 _ROW = struct.Struct(">BB20s16sHIIxx")
 _BAD = struct.Struct(">20sI")
 _OPEN, _SIX, _SOURCE = 1, 2, 4
-_LIMITS = bencode.Limits(depth=3, tokens=100_000, length_bytes=SNAPSHOT_BYTES_MAX)
 _AGE_MAX = 0xFFFFFFFF
 NETWORK_BYTES_MAX = 8
 
@@ -56,33 +53,13 @@ def _pack(member: Member, now: float) -> bytes:
     return _ROW.pack(flags, depth, member.peer, packed, port, joined, heard)
 
 
-def seal(packed: Iterable[bytes]) -> list[bytes]:
-    """The file's parts, in order, from what `pack_stream` made."""
-    parts = list(packed)
-    digest = hashlib.sha256(b"l")
-    for part in parts:
-        digest.update(part)
-    digest.update(b"e")
-    return [_MAGIC + digest.hexdigest().encode() + b"\nl", *parts, b"e"]
-
-
-def is_one(data: bytes) -> bool:
-    """Whether this was once a registry's state, or the beginning of one."""
-    return data.startswith(_MAGIC[: len(data)])
-
-
 def restore(data: bytes, registry: Registry, now: float) -> None:
     """Fills an empty registry; `WireError` for a file that is not exactly what was written.
 
     Ages go on from where they were: the time that the registry was away does not count, since
     nobody could renew.
     """
-    head = len(_MAGIC) + 65
-    if len(data) > SNAPSHOT_BYTES_MAX or not data.startswith(_MAGIC) or len(data) < head:
-        raise WireError("not a registry's state")
-    if hashlib.sha256(data[head:]).hexdigest().encode() + b"\n" != data[len(_MAGIC) : head]:
-        raise WireError("the registry's state does not match its checksum")
-    for entry in bencode.decode(data[head:], limits=_LIMITS):
+    for entry in SEAL.entries(data):
         match entry:
             case [bytes(stream_id), bytes(network), bytes(rows), bytes(bad)] if (
                 len(stream_id) == STREAM_BYTES

@@ -16,6 +16,7 @@ from spinney.p2pcast import messages as m
 from spinney.p2pcast.attaching import is_newer, may_become, with_parent, without_children
 from spinney.p2pcast.book import Book
 from spinney.p2pcast.place import INCOMPLETE, NOBODY, SOURCE, SPECIAL, Cohort, Name, Place, Sight
+from spinney.p2pcast.registry import network_of
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.transactions import Participant
 
@@ -144,6 +145,17 @@ class Seat:
         near.update(dict.fromkeys(self.mates))
         near.pop(NOBODY, None)
         return near
+
+    def is_beside_parent(self, name: Name, tree: int) -> bool:
+        """Is this one in the network (/24, /64) of a parent in another tree?  Who owns a network
+        would else get all stripes of a peer into his hand.  Local addresses are in none."""
+        address = self.book.find(name)
+        network = network_of(address[0]) if self.settings.parents_apart and address else b""
+        if not network:
+            return False
+        others = [parent for at, parent in enumerate(self.place.parents) if at != tree]
+        found = [self.book.find(parent) for parent in others if parent >= 0]
+        return any(each is not None and network_of(each[0]) == network for each in found)
 
     # -- what it says ---------------------------------------------------------------------
 

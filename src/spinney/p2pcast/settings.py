@@ -43,6 +43,8 @@ class Settings:
     """Where there are spare slots, a newcomer whose plans failed so often attaches tree by tree."""
     renew_s: float = 10.0
     """Between a peer's words to the registry: it may have been forgotten after a partition."""
+    parents_apart: bool = True
+    """No two parents in one /24 or /64, where an orphan has the choice; local addresses aside."""
     nat: bool = False
     """Some peers cannot be reached from outside, and their names say so (`reaching.py`)."""
     rounds: int = 40

@@ -212,9 +212,9 @@ class Station:
             return self.outside(query)
         if arguments.get(b"s") != self.stream:
             raise CallError("another stream", WRONG_STREAM)
+        self.reaching.heard(query.remote)
         if self.guard is not None:
             self.guard.check(query)
-        self.reaching.heard(query.remote)
         verb = query.method[len(PREFIX) + 1 :]
         if verb == b"update":
             self._beaten(body)

@@ -88,7 +88,7 @@ class Watching:
                     continue
                 self.station.counts["orphaned"] += 1
                 if self.station.guard is not None and now - limb.heard < settings.dead_s:
-                    self.station.guard.brought_nothing(parent, tree)
+                    self.station.guard.brought_nothing(seat, tree)
                 seat.orphaned(tree, now)
                 place = seat.place
                 self.station.on_orphan(seat, tree, parent)

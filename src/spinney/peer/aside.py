@@ -50,6 +50,10 @@ class SharedRate:
     def is_found(self) -> bool:
         return self._inner.is_found
 
+    @property
+    def asks(self) -> int:
+        return self._inner.asks
+
     def heard(self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0) -> None:
         self._inner.heard(loss, queue_s, now, came_bytes_per_s * self._copies())
 

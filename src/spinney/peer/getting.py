@@ -313,6 +313,8 @@ class Getting(SwarmMoving[Done]):
             problem = f"nobody leads the group after {waited} s: does anybody share it on this LAN"
         elif not view.started:
             return f"the group has waited for {waited} s for its sharer to begin"
+        elif self._together is not None and self._together.brings_something:
+            problem = f"no whole piece came for {waited} s: is the network so slow"
         else:
             problem = f"nothing came by multicast for {waited} s: does the network carry it"
         return f"{problem}? Without --multicast-only the swarm helps"

@@ -19,10 +19,11 @@ from spinney.content.pieces import Bitfield
 from spinney.content.source import Source
 from spinney.content.transfer import Transfer
 from spinney.mcftp.datasettings import DATA_SETTINGS
+from spinney.mcftp.given_rate import GivenRate
 from spinney.mcftp.neighbours import short_id
 from spinney.mcftp.node import McftpNode
 from spinney.mcftp.publishing import Publishing
-from spinney.mcftp.rate import FixedRate, FoundRate, Rate
+from spinney.mcftp.rate import FoundRate, Rate
 from spinney.mcftp.settings import Settings
 from spinney.mcftp.stream import Stream
 from spinney.mcftp.view import McftpEvent, View
@@ -50,7 +51,7 @@ LEASE_AHEAD_S = 1.0
 """What the streams will bring within so long is left to them.  More would leave the swarm idle at
 the end, waiting for a group that is slower."""
 LITTLE_SHARE = 0.5
-LITTLE_S = 3.0
+LITTLE_S = 2.0
 """Streams that for so long bring less than this part of what they are said to, or of the safe
 rate if that is less, are helped by the swarm: a slow radio, a lossy cable."""
 DISMISS_AFTER_S = 2.0
@@ -58,7 +59,7 @@ DISMISS_AFTER_S = 2.0
 LEAST_MEMBERS = 3
 """A sender and one receiver have nothing to gain from a group: they use both ways at once."""
 LEAST_FOUND_BYTES_PER_S = 100_000.0
-SHARE_OF_LIMIT = 0.9
+SHARE_OF_LIMIT = 0.95
 """Of `--up` that multicast takes at most, so that the swarm does not stand still."""
 
 
@@ -78,6 +79,10 @@ class BoundRate:
     @property
     def is_found(self) -> bool:
         return self._inner.is_found
+
+    @property
+    def asks(self) -> int:
+        return self._inner.asks
 
     def heard(self, loss: float, queue_s: float, now: float, came_bytes_per_s: float = 0) -> None:
         self._inner.heard(loss, queue_s, now, came_bytes_per_s)
@@ -105,7 +110,7 @@ class Together:
         self._meets_neighbours = False
         """The swarm has machines of this network that run this program."""
         self._looking = False
-        self._finds_rate = False
+        self._finds_rate = self._only = False
         self._enough_at = float("-inf")
         """When the streams last brought what they ought to."""
         self._carried: tuple[tuple[Stream, ...], Bitfield] | None = None
@@ -128,7 +133,7 @@ class Together:
     ) -> None:
         """Joins, or goes on looking for the group; raises nothing that a network can cause."""
         self._transfer = transfer
-        self._finds_rate = plan.finds_rate
+        self._finds_rate, self._only = plan.finds_rate, plan.only
         self._began = self._host.time()
         most_up, most_down = _least(self._up), _least(self._down)
         rate = plan.rate_bytes_per_s
@@ -175,7 +180,7 @@ class Together:
     def _rate_of(self, stream: Stream) -> Rate:
         """A sender's: as the schedule says, or found below that; within our own limit."""
         said, most = float(stream.rate_bytes_per_s), _least(self._up)
-        rate: Rate = FixedRate(said)
+        rate: Rate = GivenRate(said)
         if self._finds_rate:
             floor = min(LEAST_FOUND_BYTES_PER_S, said)
             rate = FoundRate(SAFE_RATE_BYTES_PER_S, floor=floor, ceiling=said)
@@ -241,6 +246,11 @@ class Together:
             return max(ours, node.leading.leader.members.complete())
         said = node.last_keep_alive
         return ours if said is None else max(ours, said.complete)
+
+    @property
+    def brings_something(self) -> bool:
+        """Does anything come by multicast, if no whole piece?"""
+        return self.node is not None and self.node.flows.rate_bytes_per_s() > 0
 
     @property
     def goes_aside(self) -> bool:
@@ -323,9 +333,12 @@ class Together:
         live = tuple(receiving.live()) if receiving is not None else ()
         if not live and now < self._started_at + BEGIN_S:
             return self._everything()
-        if not live or self._bring_little(live, now):
-            return None
-        return self._carried_by(live)
+        little = bool(live) and not self._only and self._bring_little(live, now)
+        if receiving is not None and receiving.helped is not little:
+            receiving.helped = little
+            if little:
+                node.flows.warn_once("multicast brings little here: the swarm helps")
+        return None if little or not live else self._carried_by(live)
 
     def _bring_little(self, live: tuple[Stream, ...], now: float) -> bool:
         assert self.node is not None

@@ -15,6 +15,7 @@ from spinney.sim.host import SimHost
 from spinney.sim.links import Constant, Exponential, Link, LogNormal, Uniform
 from spinney.sim.loop import Livelock, NotSimulated, SimLoop, SimulationError, Stalled
 from spinney.sim.nat import Nat
+from spinney.sim.radio import Radio
 from spinney.sim.segments import Segment
 from spinney.sim.trace import Trace
 from spinney.sim.world import World
@@ -27,6 +28,7 @@ __all__ = [
     "LogNormal",
     "Nat",
     "NotSimulated",
+    "Radio",
     "Segment",
     "SimHost",
     "SimLoop",

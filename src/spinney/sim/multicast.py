@@ -139,6 +139,11 @@ def send(socket: SimDatagrams, data: bytes, remote: Address) -> None:
             return
         when = passed
     segment = attachment.segment
+    if hops > 0 and segment.air is not None:
+        sent_at = segment.air.passes_at(when, size)
+        if sent_at is None:
+            return  # the access point dropped it: the sender is told nothing
+        when = sent_at
     for member in list(segment.members.get((group, remote[1]), ())):
         for there in dict.fromkeys(
             each.attachment
@@ -164,6 +169,10 @@ def _send_one(
     when: float,
     size: int,
 ) -> None:
+    air = attachment.segment.air
+    if air is not None and not air.is_heard():
+        member.host.world.lost.append(len(data))
+        return
     way = attachment.ways[there.profile]
     fate = next(way.fates)
     copies = 1

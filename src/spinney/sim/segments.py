@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from spinney.net.host import Address
 from spinney.sim.links import ACCESS, Link, Pipe, Way
+from spinney.sim.radio import Air, Radio
 
 if TYPE_CHECKING:
     from spinney.sim.datagrams import SimDatagrams
@@ -108,8 +109,10 @@ class Segment:
         uplink: Link | None = None,
         prefix4: str | None = None,
         prefix6: str | None = None,
+        radio: Radio | None = None,
     ) -> None:
         self.world = world
+        self.air = Air(radio, world.rng_for(f"radio {name}")) if radio is not None else None
         self.name = name
         self.link = link
         self.multicast = multicast

@@ -26,6 +26,7 @@ from spinney.sim.links import INTERNET, LAN, Link, Pipe
 from spinney.sim.log import Log
 from spinney.sim.loop import SimLoop
 from spinney.sim.nat import MAPPING_LIFETIME_S, Nat, NatKind
+from spinney.sim.radio import Radio
 from spinney.sim.segments import Attachment, Segment, Ways
 from spinney.sim.trace import Trace
 
@@ -131,10 +132,11 @@ class World:
         prefix4: str | None = None,
         prefix6: str | None = None,
         parent: Segment | None = None,
+        radio: Radio | None = None,
     ) -> Segment:
         """A local network: one multicast domain, routed into the Internet by `uplink`.
 
-        `isolated`: with no way out at all.
+        `isolated`: with no way out at all.  `radio`: what multicast meets there.
         """
         self._lans += 1
         number = self._lans
@@ -147,6 +149,7 @@ class World:
             uplink=uplink,
             prefix4=prefix4 or f"10.{number // 256}.{number % 256}.0/24",
             prefix6=prefix6 or f"fd00:0:0:{number:x}::/64",
+            radio=radio,
         )
 
     def nat(
