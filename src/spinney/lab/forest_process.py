@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from spinney.errors import SpinneyError
-from spinney.net.live.host import LiveHost
+from spinney.net.host import Host
 from spinney.p2pcast.place import Place
 from spinney.p2pcast.registry_link import parse_link
 from spinney.p2pcast.settings import Settings
@@ -68,6 +68,13 @@ def _say(**said: Any) -> None:
     sys.stdout.flush()
 
 
+def _live_host(name: str) -> Host:
+    """Imported late: the package stands without the real machine's part."""
+    from spinney.net.live.host import LiveHost
+
+    return LiveHost(name)
+
+
 async def _report(places: Callable[[], Iterable[Place]], every_s: float) -> None:
     """Until cancelled; a pipe that nobody reads ends the process."""
     said: list[Place] = []
@@ -80,7 +87,7 @@ async def _report(places: Callable[[], Iterable[Place]], every_s: float) -> None
 
 
 async def _source(given: argparse.Namespace) -> None:
-    host = LiveHost("source")
+    host = _live_host("source")
     broadcast = Broadcast(
         host,
         Keys(host.entropy(32)),
@@ -99,7 +106,7 @@ async def _source(given: argparse.Namespace) -> None:
 
 async def _viewer(given: argparse.Namespace) -> None:
     viewer = Viewer(
-        LiveHost("viewer"), parse_link(given.link), settings=settings_of(given.patience)
+        _live_host("viewer"), parse_link(given.link), settings=settings_of(given.patience)
     )
     await viewer.open(("127.0.0.1", 0))
     report = asyncio.create_task(
