@@ -349,6 +349,18 @@ def test_orders_are_counted() -> None:
     orders.count(1, 70.0)
 
 
+def test_nobody_tells_a_depth_that_is_less_than_its_tickets_show() -> None:
+    place = Place(1, 0, (8, 9), ((2,), ()), (), 1, 0.0, 5)
+    seat = Seat(place, Settings(), Book(("21.0.0.1", PORT)), 0.0)
+    seat.limbs[0].depth = 2  # as the parent says
+    assert codec.read_beat(seat.beat(0)).depth == 2
+    seat.proves(0, 6)
+    assert codec.read_beat(seat.beat(0)).depth == 6
+    assert seat.seen().sight.depths[0] == 6
+    seat.limbs[0].depth = 7
+    assert seat.seen().sight.depths[0] == 7
+
+
 # -- Sybils ---------------------------------------------------------------------------------------
 
 
