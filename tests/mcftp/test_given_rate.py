@@ -93,7 +93,7 @@ def test_what_nobody_takes_is_not_sent(room_bytes: float) -> None:
     drive(rate, 1.0, takers)
     sent, taken = drive(rate, 4.0, takers, start=1.0)
     assert taken > 0.85 * 4.0 * 40 * MB
-    assert sent < 1.06 * taken
+    assert sent < 1.12 * taken
 
 
 def test_a_rate_that_was_too_much_for_a_while_is_climbed_to_again() -> None:
@@ -102,9 +102,9 @@ def test_a_rate_that_was_too_much_for_a_while_is_climbed_to_again() -> None:
     drive(rate, 2.0, [taker])
     assert rate.bytes_per_s < 11 * MB
     taker.takes = 25 * MB
-    drive(rate, 2.5, [taker], start=2.0)
+    drive(rate, 3.0, [taker], start=2.0)
     assert rate.bytes_per_s == GIVEN
-    drive(rate, 1.0, [taker], start=4.5)
+    drive(rate, 1.0, [taker], start=5.0)
     assert not rate.asks
 
 
@@ -113,6 +113,18 @@ def test_one_who_takes_little_among_others_slows_nobody() -> None:
     sent, _ = drive(rate, 5.0, [Taker(25 * MB), Taker(2 * MB, room_bytes=1e5)])
     assert sent == pytest.approx(5.0 * GIVEN, rel=0.005)
     assert rate.asks == BEST
+
+
+def test_who_takes_it_all_and_is_heard_seldom_is_not_slowed() -> None:
+    rate = GivenRate(GIVEN)
+    for tick in range(400):
+        now = tick / 100
+        if tick % 5 == 0:
+            rate.heard(0.9, 0.0, now, 2 * MB)
+        if tick % 25 == 20:
+            rate.heard(0.0, 0.0, now, GIVEN)
+        rate.sent(int(GIVEN / 100), now)
+        assert rate.bytes_per_s == GIVEN
 
 
 def test_beyond_a_gigabit_it_is_climbed_and_no_queue_is_overfilled() -> None:
@@ -157,7 +169,7 @@ def test_far_too_fast_a_rate_costs_little(slow_one: bool) -> None:
         ratio = (max(ends) - start) / (len(content.space) / link)
         print(f"{ratio:.2f} x the link's time, {sent:.3f} sent")
         assert ratio < 1.4
-        assert sent < 1.55
+        assert sent < 1.75
         await sending.close()
         for each in everyone:
             await each.close()

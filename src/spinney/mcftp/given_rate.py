@@ -31,7 +31,7 @@ AIM_S = 0.03
 """The queue that is held then: a receiver never waits, and its buffer is not full."""
 DRAIN_S, MOST_DRAIN = 0.3, 0.5
 """What is too much of a queue shall be gone after so long; so much is left out for it at most."""
-START_FACTOR, CLIMB = 1.5, 1.06
+START_FACTOR, CLIMB = 1.5, 1.04
 """Growth of a window, before and after the first limit."""
 SAME_LOSS = 0.8
 FALLS_IN_VAIN = 2
@@ -40,8 +40,10 @@ LARGEST_CHANCE = 0.95
 """What is worse is no way at all."""
 SLOWEST_PART = 50
 """Nobody slows a stream below such a part of what was given."""
-ASKING_S = 0.05
-"""Until the next mark asks them."""
+ASKING_S = 0.12
+"""Until the next mark has asked them, and a busy machine has answered."""
+TAKEN_S = 0.3
+"""So long somebody is believed to take it all: his next report may be late or lost."""
 SUSPECTS_S = 0.5
 """So long after a loss that is too much, receivers are asked who loses least."""
 BEST = 2
@@ -64,6 +66,8 @@ class GivenRate:
         self._now = float("-inf")
         self._decided_at: float | None = None
         self._sent_bytes = 0
+        self._taken_at = float("-inf")
+        """When somebody said that he loses no more than chance explains."""
         self._deaf = False
         """What is reported now was sent before the fall."""
         self._loss: float | None = None
@@ -86,6 +90,8 @@ class GivenRate:
             if not suspected:  # those who lose less have not been asked yet
                 self._begin_window(now + ASKING_S)
                 return
+        else:
+            self._taken_at = now
         if self._loss is None or loss < self._loss:
             self._loss = loss
         self._queue_s = queue_s if not self._came else min(queue_s, self._queue_s)
@@ -115,7 +121,8 @@ class GivenRate:
         if not self.asks:
             return
         if self._loss is not None and self._loss > self._most_loss:
-            if self._came > 0:
+            taken = not self._limited and now - self._taken_at <= TAKEN_S
+            if self._came > 0 and not taken:
                 self._fall(self._loss)
             return
         self._in_vain = 0
