@@ -12,7 +12,7 @@ import time
 from asyncio.subprocess import PIPE, Process
 from random import Random
 
-from spinney.lab.forest_process import unpacked
+from spinney.lab._forest_process import unpacked
 from spinney.p2pcast.checks import Broken, whole
 from spinney.p2pcast.place import SOURCE, Name, Place
 
@@ -51,7 +51,7 @@ class Fleet:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "spinney.lab.forest_process",
+            "spinney.lab._forest_process",
             *arguments,
             *self.patience,
             stdin=asyncio.subprocess.DEVNULL,

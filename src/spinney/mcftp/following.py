@@ -162,7 +162,7 @@ class Following(GroupReceiver):
         """The block of the last datagram, unless nothing of it may change: it is being solved, or
         whole, and then the transfer may hash and serve it where it lies."""
         buffer = self._buffer
-        if buffer is not None and (buffer.busy or buffer.lent):
+        if buffer is not None and (buffer.busy or not buffer.missing):
             self._buffer = None
         return self._buffer
 

@@ -353,6 +353,7 @@ class McftpNode(GroupReceiver):
             self.leading.close()
             self.leading = None
             self.leaderships.held -= 1
+            self._pages = codec.Pages()  # our own schedule was at work: any other is news again
 
     def _hold_up(self, now: float) -> None:
         """Leader and electors keep the group's entry in the directory; a leader moves to where

@@ -1,7 +1,7 @@
 """One node of a forest as a process of its own: for the tests that kill processes.
 
-    python -m spinney.lab.forest_process source --stripes 4 --spare 1 [--patience 2]
-    python -m spinney.lab.forest_process viewer LINK [--patience 2]
+    python -m spinney.lab._forest_process source --stripes 4 --spare 1 [--patience 2]
+    python -m spinney.lab._forest_process viewer LINK [--patience 2]
 
 Prints a line of JSON when it is ready (the source: its link), and one with its places whenever they
 have changed, looked at each `--every` seconds.  It is ended by a signal, or ends when nobody reads
