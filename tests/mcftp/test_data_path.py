@@ -458,3 +458,25 @@ def test_buffers_are_bounded_and_what_was_forgotten_is_asked_for_again() -> None
         await receiving.close()
 
     play(world, main())
+
+
+def test_a_block_that_is_whole_in_mid_batch_is_delivered() -> None:
+    """Its last symbol, and in the same batch something that is no data: a mark, a request."""
+    content = Content([MIB], MIB)
+    world, hosts = lan(2)
+
+    async def main() -> None:
+        stage = Stage(content)
+        receiving = await stage.receiving(hosts[1], sender_stream(stage.layout, RATE))
+        following, sender = receiving.following[0], ("10.77.9.9", 5555)
+        following._confirmed[sender] = None
+        prefix, step = prefix_of(DATA, 0, stage.tag), stage.layout.symbol_bytes
+        batch = [
+            (HEADER.pack(prefix, 0, at // step) + content.space[at : at + step], sender)
+            for at in range(0, MIB, step)
+        ]
+        following.group_received([*batch, (b"no data", sender), (bytes(40), sender)])
+        await complete(receiving, 5)
+        await receiving.close()
+
+    play(world, main())

@@ -133,6 +133,7 @@ class Following(GroupReceiver):
                 self.malformed += 1
                 continue
             if prefix != ours:
+                self._settle(buffer)  # it may be whole: then it is looked at no more
                 self._other(data, address)
                 buffer = self._current()
                 continue
@@ -164,6 +165,9 @@ class Following(GroupReceiver):
         buffer = self._buffer
         if buffer is not None and (buffer.busy or not buffer.missing):
             self._buffer = None
+        elif buffer is None and 0 <= self._block < self._layout.block_count:
+            # It was being solved, or failed its hash: perhaps it takes symbols again.
+            self._buffer = self._receiving.buffer_for(self._block)
         return self._buffer
 
     def _settle(self, buffer: BlockBuffer | None) -> None:
