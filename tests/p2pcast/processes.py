@@ -99,7 +99,7 @@ class Fleet:
         for first in range(0, count, at_once):
             for _ in range(min(at_once, count - first)):
                 await self.come()
-            await self._until(lambda: len(self.ready) == len(self._processes) - 1, limit_s)
+            await self._until(lambda: self._all_joined, limit_s)
 
     async def come(self) -> int:
         return await self._start("viewer", self.link)
@@ -136,5 +136,10 @@ class Fleet:
         return f"{rows}\n{self.broken()}"
 
     async def whole(self, limit_s: float) -> float:
-        """Seconds until every rule holds."""
-        return await self._until(lambda: self.broken() is None, limit_s)
+        """Seconds until all who were started have joined, and every rule holds."""
+        return await self._until(lambda: self._all_joined and self.broken() is None, limit_s)
+
+    @property
+    def _all_joined(self) -> bool:
+        seen = all(self.places[pid] for pid in self._processes)
+        return seen and len(self.ready) == len(self._processes) - 1

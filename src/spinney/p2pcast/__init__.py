@@ -39,7 +39,7 @@ to a leaf 40 at each try; the source lays out at most 6 f peers.
 State: the protocol runs in the simulator, on loopback, and with each node a process of its own.
 Not built yet: stripes that carry data.  Without spare slots churn is not mended in every case.
 
-To try it: `spinney lab run p2pcast-forest`, `p2pcast-literal`, `p2pcast-age`,
-`p2pcast-churn`, `p2pcast-sybil`.  docs/decisions/p2pcast*.md say where it departs from the paper,
-and why.
+To try it: `spinney lab run p2pcast-forest`, `p2pcast-literal`, `p2pcast-age`, `p2pcast-churn`,
+`p2pcast-nat`, `p2pcast-disaster`, `p2pcast-sybil`, `p2pcast-beside`.
+docs/decisions/p2pcast*.md say where it departs from the paper, and why.
 """
