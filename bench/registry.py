@@ -23,10 +23,10 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "src"))
 
 from spinney.net.live import LiveHost
-from spinney.p2pcast import registry_codec as codec
-from spinney.p2pcast import registry_messages as m
-from spinney.p2pcast.registry_node import RegistryNode
-from spinney.p2pcast.registry_settings import RegistrySettings
+from spinney.p2pcast.registry import codec
+from spinney.p2pcast.registry import messages as m
+from spinney.p2pcast.registry.node import RegistryNode
+from spinney.p2pcast.registry.settings import RegistrySettings
 from spinney.trust.keys import Keys
 from spinney.wire.krpc_messages import decode_message, encode_query
 

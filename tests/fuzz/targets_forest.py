@@ -8,13 +8,14 @@ from collections.abc import Callable
 from tests.fuzz.targets import Target
 
 from spinney.errors import CallError, WireError
-from spinney.p2pcast import codec, ticket_codec
+from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
-from spinney.p2pcast.identity import HashSigner, KeySigner
 from spinney.p2pcast.place import NOBODY, SOURCE, Place, Sight
-from spinney.p2pcast.signing import Heard, opened, seal
-from spinney.p2pcast.tickets import issue, judge
 from spinney.p2pcast.transactions import Lock, Outcome, Vote
+from spinney.p2pcast.trust import ticket_codec
+from spinney.p2pcast.trust.identity import HashSigner, KeySigner
+from spinney.p2pcast.trust.signing import Heard, opened, seal
+from spinney.p2pcast.trust.tickets import issue, judge
 from spinney.trust.keys import Keys
 from spinney.wire import bencode
 
@@ -118,11 +119,11 @@ TARGETS: dict[str, Target] = {
     "forest-ticket": Target(
         forest_ticket,
         (*ticket_codec.pack_chain(_HASH, 0, 7, _CHAIN), ticket_codec.pack_want(7, 1)),
-        ("spinney.p2pcast.ticket_codec", "spinney.p2pcast.tickets"),
+        ("spinney.p2pcast.trust.ticket_codec", "spinney.p2pcast.trust.tickets"),
     ),
     "forest-call": Target(
         forest_call,
         (bencode.encode(seal(_KEY, _TAG, _METHOD, int(_NOW * 1_000), b"body")),),
-        ("spinney.p2pcast.signing", "spinney.p2pcast.identity"),
+        ("spinney.p2pcast.trust.signing", "spinney.p2pcast.trust.identity"),
     ),
 }

@@ -9,13 +9,12 @@ from tests.fuzz.targets import Target
 
 from spinney.errors import CallError, InputError, WireError
 from spinney.net.host import Address
-from spinney.p2pcast import registry_codec as codec
-from spinney.p2pcast import registry_messages as m
-from spinney.p2pcast import registry_snapshot as snapshot
-from spinney.p2pcast.registry import Newcomer, Registry
-from spinney.p2pcast.registry_desk import Desk
-from spinney.p2pcast.registry_link import parse_link
-from spinney.p2pcast.registry_settings import RegistrySettings
+from spinney.p2pcast.registry import codec, snapshot
+from spinney.p2pcast.registry import messages as m
+from spinney.p2pcast.registry.desk import Desk
+from spinney.p2pcast.registry.link import parse_link
+from spinney.p2pcast.registry.settings import RegistrySettings
+from spinney.p2pcast.registry.streams import Newcomer, Registry
 from spinney.trust.keys import Keys
 from spinney.wire import bencode
 from spinney.wire.krpc_messages import Query
@@ -90,7 +89,7 @@ def _state() -> bytes:
 
 _CONTACTS = (m.Contact(b"a" * 20, _AT, 3), m.Contact(b"b" * 20, ("2001:db8::1", 9)))
 _TICKET = m.Ticket.issue(_KEYS, _STREAM, _KEYS.peer, 1_800_000_000)
-_WATCHED = ("spinney.p2pcast.registry_codec", "spinney.p2pcast.registry_desk")
+_WATCHED = ("spinney.p2pcast.registry.codec", "spinney.p2pcast.registry.desk")
 
 TARGETS: dict[str, Target] = {
     "registry-call": Target(
@@ -112,16 +111,16 @@ TARGETS: dict[str, Target] = {
             bencode.encode(codec.encode_joined(m.Joined(_TOKEN, 45, 9, _AT, _CONTACTS, _TICKET))),
             bencode.encode(codec.encode_verdict(m.Verdict(_TOKEN, m.HEARD))),
         ),
-        ("spinney.p2pcast.registry_codec",),
+        ("spinney.p2pcast.registry.codec",),
     ),
     "registry-link": Target(
         registry_link,
         (f"p2pcast:{_STREAM.hex()}?r={_KEYS.public.hex()}@192.0.2.1:6970&dn=x".encode(),),
-        ("spinney.p2pcast.registry_link",),
+        ("spinney.p2pcast.registry.link",),
     ),
     "registry-state": Target(
         registry_state,
         (_state(), b"".join(snapshot.SEAL.parts([_state()]))),
-        ("spinney.p2pcast.registry_snapshot",),
+        ("spinney.p2pcast.registry.snapshot",),
     ),
 }

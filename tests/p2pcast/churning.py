@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from spinney.p2pcast import checks
-from spinney.p2pcast.forest import Cost, Forest
+from spinney.p2pcast.plans import checks
+from spinney.p2pcast.plans.forest import Cost, Forest
 
 SHAPES = tuple((stripes, spare) for stripes in (2, 3, 4, 5, 8, 16) for spare in (0, stripes // 4))
 """(stripes, spare slots) that the seeds take turns with."""

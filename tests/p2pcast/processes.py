@@ -13,8 +13,8 @@ from asyncio.subprocess import PIPE, Process
 from random import Random
 
 from spinney.lab._forest_process import unpacked
-from spinney.p2pcast.checks import Broken, whole
 from spinney.p2pcast.place import SOURCE, Name, Place
+from spinney.p2pcast.plans.checks import Broken, whole
 
 START_S = 60.0
 """A process that says nothing for so long never will."""

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 from spinney.errors import CallError
 from spinney.net.host import Address, Datagrams, Host
-from spinney.p2pcast import registry_codec as codec
-from spinney.p2pcast import registry_messages as m
-from spinney.p2pcast.contacts import ContactsSettings, RegistryContacts
-from spinney.p2pcast.registry_desk import Desk, Probe
-from spinney.p2pcast.registry_link import RegistryPlace
-from spinney.p2pcast.registry_node import RegistryNode
-from spinney.p2pcast.registry_settings import RegistrySettings
+from spinney.p2pcast.registry import codec
+from spinney.p2pcast.registry import messages as m
+from spinney.p2pcast.registry.contacts import ContactsSettings, RegistryContacts
+from spinney.p2pcast.registry.desk import Desk, Probe
+from spinney.p2pcast.registry.link import RegistryPlace
+from spinney.p2pcast.registry.node import RegistryNode
+from spinney.p2pcast.registry.settings import RegistrySettings
 from spinney.trust.keys import Keys
 from spinney.wire.krpc import Krpc
 from spinney.wire.krpc_messages import (

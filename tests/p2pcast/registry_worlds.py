@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.p2pcast.registries import PORT, REGISTRY, SOURCE, STREAM, OnHost
 
-from spinney.p2pcast.registry_link import RegistryPlace
-from spinney.p2pcast.registry_node import RegistryNode
-from spinney.p2pcast.registry_settings import RegistrySettings
+from spinney.p2pcast.registry.link import RegistryPlace
+from spinney.p2pcast.registry.node import RegistryNode
+from spinney.p2pcast.registry.settings import RegistrySettings
 from spinney.sim import Link, SimHost, Uniform, World
 from spinney.trust.keys import Keys
 

@@ -7,12 +7,12 @@ from random import Random
 import pytest
 from tests.p2pcast.churning import grown
 
-from spinney.p2pcast import checks
-from spinney.p2pcast.composing import MOST_FALLEN, plan_fill
-from spinney.p2pcast.draft import Plan
-from spinney.p2pcast.forest import Forest, Stale
-from spinney.p2pcast.leaving import plan_leave
 from spinney.p2pcast.place import Name
+from spinney.p2pcast.plans import checks
+from spinney.p2pcast.plans.composing import MOST_FALLEN, plan_fill
+from spinney.p2pcast.plans.draft import Plan
+from spinney.p2pcast.plans.forest import Forest, Stale
+from spinney.p2pcast.plans.leaving import plan_leave
 
 
 def together(forest: Forest, rng: Random, count: int) -> list[Name]:

@@ -16,6 +16,7 @@ import pytest
 
 from spinney.errors import NoPeersError
 from spinney.lab._crowds import HOP, PORT, STREAM, Crowd
+from spinney.lab._traces import watch
 from spinney.p2pcast.node import ForestNode
 from spinney.p2pcast.place import SOURCE, Name
 from spinney.p2pcast.seat import Seat
@@ -166,13 +167,13 @@ def after(fault: Callable[[Crowd], Awaitable[None]], seed: int, limit_s: float =
 
     async def story(crowd: Crowd) -> None:
         await crowd.plant(60)
-        watch = asyncio.get_running_loop().create_task(crowd.watch())
+        watching = asyncio.get_running_loop().create_task(watch(crowd))
         await fault(crowd)
         await crowd.whole(limit_s)
         assert not any(crowd.lacking())
         crowd.look()
         assert not crowd.orphans
-        watch.cancel()
+        watching.cancel()
 
     play(story, seed)
 
@@ -341,14 +342,14 @@ def churn(
     async def story(crowd: Crowd) -> None:
         crowds.append(crowd)
         await crowd.plant(peers)
-        watch = asyncio.get_running_loop().create_task(crowd.watch())
+        watching = asyncio.get_running_loop().create_task(watch(crowd))
         until = crowd.now + seconds
         while crowd.now < until:
             crowd.fall(crowd.rng.choice(crowd.live))
             crowd.start()
             await asyncio.sleep(crowd.rng.expovariate(per_s))
         assert await crowd.mended(limit_s) is not None, crowd.broken()
-        watch.cancel()
+        watching.cancel()
 
     play(story, seed, spare=spare, **link)
     return sorted(crowds[0].orphaned_s)

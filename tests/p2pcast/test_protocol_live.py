@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 
 from spinney.net.live.host import LiveHost
-from spinney.p2pcast.checks import Broken, whole
 from spinney.p2pcast.node import ForestNode
 from spinney.p2pcast.place import SOURCE, SPECIAL
+from spinney.p2pcast.plans.checks import Broken, whole
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.source import SourceNode
 

@@ -20,9 +20,9 @@ from tests.p2pcast.registry_worlds import (
 from spinney import lab
 from spinney.errors import CallError, NoAnswerError
 from spinney.net.host import Datagram, DatagramReceiver
-from spinney.p2pcast import registry_codec as codec
-from spinney.p2pcast import registry_messages as m
-from spinney.p2pcast.registry_settings import RegistrySettings
+from spinney.p2pcast.registry import codec
+from spinney.p2pcast.registry import messages as m
+from spinney.p2pcast.registry.settings import RegistrySettings
 from spinney.sim import SimHost, World
 from spinney.wire.krpc import Krpc
 from spinney.wire.krpc_messages import Arguments, Query, encode_query

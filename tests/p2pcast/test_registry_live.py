@@ -15,10 +15,10 @@ from tests.p2pcast.registries import REGISTRY, SOURCE, STREAM, OnHost, place_of
 from cli.processes import Running, here
 from spinney.errors import NoAnswerError, PortTakenError, StorageError
 from spinney.net.live import LiveHost
-from spinney.p2pcast.contacts import ContactsSettings
-from spinney.p2pcast.registry_link import RegistryPlace, parse_place
-from spinney.p2pcast.registry_node import RegistryNode
-from spinney.p2pcast.registry_settings import RegistrySettings
+from spinney.p2pcast.registry.contacts import ContactsSettings
+from spinney.p2pcast.registry.link import RegistryPlace, parse_place
+from spinney.p2pcast.registry.node import RegistryNode
+from spinney.p2pcast.registry.settings import RegistrySettings
 
 LOOPBACK = RegistrySettings(port=0, addresses=("127.0.0.1",), alive_timeout_s=0.2)
 QUICK = ContactsSettings(timeout_s=0.1, attempts=1, rounds=1)

@@ -10,9 +10,9 @@ from hypothesis import strategies as some
 from tests.p2pcast.registries import REGISTRY, SOURCE, STREAM, keys_of
 
 from spinney.errors import InputError, WireError
-from spinney.p2pcast import registry_codec as codec
-from spinney.p2pcast import registry_messages as m
-from spinney.p2pcast.registry_link import (
+from spinney.p2pcast.registry import codec
+from spinney.p2pcast.registry import messages as m
+from spinney.p2pcast.registry.link import (
     LINK_CHARACTERS_MAX,
     REGISTRIES_MAX,
     RegistryPlace,
@@ -20,7 +20,7 @@ from spinney.p2pcast.registry_link import (
     parse_link,
     parse_place,
 )
-from spinney.p2pcast.registry_tokens import Tokens
+from spinney.p2pcast.registry.tokens import Tokens
 from spinney.trust import envelope
 from spinney.trust.envelope import file_tag
 from spinney.wire import bencode

@@ -18,10 +18,10 @@ from tests.p2pcast.registry_worlds import (
 )
 
 from spinney.errors import CallError, NoAnswerError, NotWritableError, StorageError
-from spinney.p2pcast.contacts import ContactsSettings
-from spinney.p2pcast.registry import Newcomer
-from spinney.p2pcast.registry_node import METHODS, RegistryNode
-from spinney.p2pcast.registry_settings import RegistrySettings
+from spinney.p2pcast.registry.contacts import ContactsSettings
+from spinney.p2pcast.registry.node import METHODS, RegistryNode
+from spinney.p2pcast.registry.settings import RegistrySettings
+from spinney.p2pcast.registry.streams import Newcomer
 from spinney.sim import Link, Uniform, World
 from spinney.wire.krpc import Krpc
 from spinney.wire.krpc_messages import Arguments, Query

@@ -11,9 +11,9 @@ from hypothesis import strategies as some
 from tests.p2pcast.registries import PORT, SOURCE, STREAM, AtDesk, far, keys_of
 
 from spinney.errors import WireError
-from spinney.p2pcast import registry_snapshot as snapshot
-from spinney.p2pcast.registry import Registry
-from spinney.p2pcast.registry_settings import RegistryLimits, RegistrySettings
+from spinney.p2pcast.registry import snapshot
+from spinney.p2pcast.registry.settings import RegistryLimits, RegistrySettings
+from spinney.p2pcast.registry.streams import Registry
 
 PEERS = [keys_of(f"peer {n}") for n in range(6)]
 

@@ -23,10 +23,10 @@ from tests.p2pcast.registries import (
 )
 
 from spinney.errors import CallError, WireError
-from spinney.p2pcast import registry_codec as codec
-from spinney.p2pcast import registry_messages as m
-from spinney.p2pcast.registry import Newcomer, Registry
-from spinney.p2pcast.registry_settings import RegistryLimits, RegistrySettings
+from spinney.p2pcast.registry import codec
+from spinney.p2pcast.registry import messages as m
+from spinney.p2pcast.registry.settings import RegistryLimits, RegistrySettings
+from spinney.p2pcast.registry.streams import Newcomer, Registry
 
 FREE = RegistrySettings(peers_per_network=None, calls_per_minute=None, told_per_network=None)
 PEERS = [keys_of(f"peer {n}") for n in range(40)]

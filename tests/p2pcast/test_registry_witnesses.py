@@ -6,10 +6,10 @@ import pytest
 from tests.p2pcast.registries import PORT, SOURCE, STREAM, AtDesk, far, keys_of
 
 from spinney.errors import CallError, WireError
-from spinney.p2pcast import registry_codec as codec
-from spinney.p2pcast import registry_messages as m
-from spinney.p2pcast import registry_witnesses
-from spinney.p2pcast.registry_settings import RegistrySettings
+from spinney.p2pcast.registry import codec
+from spinney.p2pcast.registry import messages as m
+from spinney.p2pcast.registry import witnesses as registry_witnesses
+from spinney.p2pcast.registry.settings import RegistrySettings
 from spinney.trust import envelope
 from spinney.trust.envelope import file_tag
 

@@ -9,10 +9,10 @@ import pytest
 from tests.p2pcast.churning import grown
 
 from spinney.errors import UsageError
-from spinney.p2pcast import checks
-from spinney.p2pcast.forest import Forest
 from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name, Place
-from spinney.p2pcast.special import take_census
+from spinney.p2pcast.plans import checks
+from spinney.p2pcast.plans.forest import Forest
+from spinney.p2pcast.plans.special import take_census
 
 Places = dict[Name, Place]
 

@@ -7,10 +7,10 @@ from random import Random
 import pytest
 from tests.p2pcast.churning import grown
 
-from spinney.p2pcast import checks
-from spinney.p2pcast.forest import Forest
-from spinney.p2pcast.joining import Newcomer, plan_join
 from spinney.p2pcast.place import SOURCE, SPECIAL, Name
+from spinney.p2pcast.plans import checks
+from spinney.p2pcast.plans.forest import Forest
+from spinney.p2pcast.plans.joining import Newcomer, plan_join
 
 
 def join_at(forest: Forest, contacts: list[Name], name: Name = 1000) -> str:

@@ -7,13 +7,13 @@ from random import Random
 import pytest
 from tests.p2pcast.churning import grown
 
-from spinney.p2pcast import checks
-from spinney.p2pcast.forest import DeadEnd, Forest
-from spinney.p2pcast.joining import Newcomer, plan_join
-from spinney.p2pcast.leaving import plan_leave
-from spinney.p2pcast.literal import LiteralForest
 from spinney.p2pcast.place import SPECIAL
-from spinney.p2pcast.seniority import OLDER
+from spinney.p2pcast.plans import checks
+from spinney.p2pcast.plans.forest import DeadEnd, Forest
+from spinney.p2pcast.plans.joining import Newcomer, plan_join
+from spinney.p2pcast.plans.leaving import plan_leave
+from spinney.p2pcast.plans.literal import LiteralForest
+from spinney.p2pcast.plans.seniority import OLDER
 
 
 def test_an_incomplete_peer_leaves_by_the_reverse_of_its_join() -> None:

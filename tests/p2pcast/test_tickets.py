@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spinney.errors import CallError, WireError
-from spinney.p2pcast import ticket_codec as codec
-from spinney.p2pcast.identity import HashSigner, KeySigner, Signer
 from spinney.p2pcast.place import SOURCE
-from spinney.p2pcast.registry_messages import stream_of
-from spinney.p2pcast.signing import (
+from spinney.p2pcast.registry.messages import stream_of
+from spinney.p2pcast.trust import ticket_codec as codec
+from spinney.p2pcast.trust.identity import HashSigner, KeySigner, Signer
+from spinney.p2pcast.trust.signing import (
     FORGED,
     LATE,
     NUMBERS_KEPT,
@@ -26,7 +26,7 @@ from spinney.p2pcast.signing import (
     opened,
     seal,
 )
-from spinney.p2pcast.tickets import LIFE_S, MOST_LEVELS, TICKET_FALSE, Chain, issue, judge
+from spinney.p2pcast.trust.tickets import LIFE_S, MOST_LEVELS, TICKET_FALSE, Chain, issue, judge
 from spinney.trust.keys import Keys
 from spinney.wire.krpc_messages import MAX_SENT_BYTES, Arguments, encode_query
 

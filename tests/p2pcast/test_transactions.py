@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spinney.p2pcast.draft import Plan
 from spinney.p2pcast.place import Place, empty_place
+from spinney.p2pcast.plans.draft import Plan
 from spinney.p2pcast.transactions import (
     DOUBT_S,
     REMEMBERED,

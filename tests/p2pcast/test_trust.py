@@ -18,14 +18,14 @@ from spinney.p2pcast import messages as m
 from spinney.p2pcast.asking import Asking
 from spinney.p2pcast.attaching import with_child, with_parent
 from spinney.p2pcast.book import Book
-from spinney.p2pcast.identity import KeySigner
-from spinney.p2pcast.papers import LIES_S, NO_TICKETS_S
 from spinney.p2pcast.place import NOBODY, SOURCE, Name, Place, Sight, empty_place
-from spinney.p2pcast.rights import MOST_ORDERS, Orders, check_order
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.settings import Settings
-from spinney.p2pcast.signing import FORGED, LATE, NOT_YOURS, REPLAYED, UNSIGNED, seal
 from spinney.p2pcast.transactions import Lock
+from spinney.p2pcast.trust.identity import KeySigner
+from spinney.p2pcast.trust.papers import LIES_S, NO_TICKETS_S
+from spinney.p2pcast.trust.rights import MOST_ORDERS, Orders, check_order
+from spinney.p2pcast.trust.signing import FORGED, LATE, NOT_YOURS, REPLAYED, UNSIGNED, seal
 from spinney.p2pcast.viewer import Viewer
 from spinney.trust.keys import Keys
 from spinney.wire.krpc import Krpc

@@ -9,11 +9,11 @@ from tests.p2pcast.viewers import PORT, Audience, play
 
 from spinney.errors import CallError, InputError, NoPeersError
 from spinney.p2pcast.carried import Carried
-from spinney.p2pcast.identity import name_of
 from spinney.p2pcast.place import NOBODY
-from spinney.p2pcast.registry import Newcomer, Registry
-from spinney.p2pcast.registry_link import StreamLink, parse_link
-from spinney.p2pcast.signing import UNSIGNED
+from spinney.p2pcast.registry.link import StreamLink, parse_link
+from spinney.p2pcast.registry.streams import Newcomer, Registry
+from spinney.p2pcast.trust.identity import name_of
+from spinney.p2pcast.trust.signing import UNSIGNED
 from spinney.p2pcast.viewer import Viewer
 from spinney.wire.krpc import Krpc
 

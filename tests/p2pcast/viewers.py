@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
 
-from spinney.p2pcast.checks import Broken, whole
 from spinney.p2pcast.place import SOURCE, SPECIAL, Name, Place
-from spinney.p2pcast.registry_link import StreamLink, parse_link
-from spinney.p2pcast.registry_settings import RegistrySettings
+from spinney.p2pcast.plans.checks import Broken, whole
+from spinney.p2pcast.registry.link import StreamLink, parse_link
+from spinney.p2pcast.registry.settings import RegistrySettings
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.viewer import Broadcast, Viewer
 from spinney.sim import Constant, Link, SimHost, World

@@ -13,14 +13,14 @@ from typing import Any
 
 from spinney.errors import NoPeersError
 from spinney.net.host import Address
-from spinney.p2pcast.checks import Broken, whole
-from spinney.p2pcast.forest import Forest
-from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.node import ForestNode
-from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name, Place
+from spinney.p2pcast.place import SOURCE, SPECIAL, Name, Place
+from spinney.p2pcast.plans.checks import Broken, whole
+from spinney.p2pcast.plans.forest import Forest
 from spinney.p2pcast.reaching import CLOSED, is_closed
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.source import SourceNode
+from spinney.p2pcast.trust.identity import Signer
 from spinney.sim import Constant, Link, SimHost, World
 
 STREAM = b"a stream"
@@ -218,15 +218,13 @@ class Crowd:
                 left.append((name, tree, since))
         self.orphans = left
 
-    async def watch(self) -> None:
-        """Looks every 50 ms, for ever."""
-        while True:
-            self.look()
-            await asyncio.sleep(0.05)
-
     @property
     def live(self) -> list[Name]:
         return [name for name, node in self.nodes.items() if node.place.version]
+
+    @property
+    def peers(self) -> list[Name]:
+        return self.live
 
     def places(self) -> dict[Name, Place]:
         found = {name: self.nodes[name].place for name in self.live}
@@ -265,27 +263,35 @@ class Crowd:
         log.fold()
         return [log.arrivals + log.lost_count, log.arrived_bytes + log.lost_bytes]
 
-    def lacking(self) -> list[int]:
-        """For each live peer the trees in which it is cut off from the source."""
+    def depths(self) -> list[list[int | None]]:
+        """For each live peer its hops from the source in each tree; None where it is cut off."""
         places = self.places()
-        reached: dict[tuple[Name, int], bool] = {}
+        known: dict[tuple[Name, int], int | None] = {}
 
-        def reaches(name: Name, tree: int) -> bool:
+        def depth(name: Name, tree: int) -> int | None:
             path: list[Name] = []
-            while (name, tree) not in reached and name != SOURCE:
+            while name != SOURCE and (name, tree) not in known and len(path) <= len(places):
                 path.append(name)
                 parent = places[name].parents[tree]
-                if parent == NOBODY or parent not in places or len(path) > len(places):
-                    break
-                if name not in places[parent].children[tree]:
+                if parent not in places or name not in places[parent].children[tree]:
                     break
                 name = parent
-            ok = name == SOURCE or reached.get((name, tree), False)
-            for each in path:
-                reached[each, tree] = ok
-            return ok
+            found = 0 if name == SOURCE else known.get((name, tree))
+            for each in reversed(path):
+                found = None if found is None else found + 1
+                known[each, tree] = found
+            return found
 
-        return [sum(not reaches(name, tree) for tree in range(self.stripes)) for name in self.live]
+        return [[depth(name, tree) for tree in range(self.stripes)] for name in self.live]
+
+    def lacking(self) -> list[int]:
+        """For each live peer the trees in which it is cut off from the source."""
+        return [row.count(None) for row in self.depths()]
+
+    def loads(self) -> list[int]:
+        """How many children each live peer has, over all trees."""
+        places = self.places()
+        return [places[name].out_degree for name in self.live]
 
     def counts(self) -> dict[str, int]:
         """Sums of what the stations counted."""

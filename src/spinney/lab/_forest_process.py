@@ -20,7 +20,7 @@ from typing import Any
 from spinney.errors import SpinneyError
 from spinney.net.host import Host
 from spinney.p2pcast.place import Place
-from spinney.p2pcast.registry_link import parse_link
+from spinney.p2pcast.registry.link import parse_link
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.viewer import Broadcast, Viewer
 from spinney.trust.keys import Keys

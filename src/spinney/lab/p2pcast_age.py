@@ -11,9 +11,9 @@ import heapq
 from collections.abc import Iterator
 
 from spinney.lab.experiment import Check, Experiment, Plot, Row, Trial
-from spinney.p2pcast import checks
-from spinney.p2pcast.forest import Forest
 from spinney.p2pcast.place import Name
+from spinney.p2pcast.plans import checks
+from spinney.p2pcast.plans.forest import Forest
 
 OLD_S = 1800.0
 """So long a peer has been there when its interruptions count."""

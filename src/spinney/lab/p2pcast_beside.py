@@ -11,84 +11,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from random import Random
 
 from spinney.lab._crowds import Crowd
 from spinney.lab._others import OtherCrowd, Shape
+from spinney.lab._traces import play, trace, watch
 from spinney.lab.experiment import Check, Experiment, Plot, Row, Trial
-from spinney.p2pcast.place import SOURCE
 from spinney.sim import Constant, Link, World
 
-LOOK_S = 0.5
-ORPHANS_S = 0.05
 SETTLES_S = 5.0
 JOINS_S = 600.0
 
-Trace = list[tuple[float, bool, float]]
-"""(when, does one fall, which one as a part of all that are there); else one comes."""
 
-
-def trace(rng: Random, per_s: float, seconds: float) -> Trace:
-    """Faults and newcomers at random times, as many of both."""
-    rows: Trace = []
-    for falls in (True, False):
-        at = rng.expovariate(per_s) if per_s else seconds
-        while at < seconds:
-            rows.append((at, falls, rng.random()))
-            at += rng.expovariate(per_s)
-    return sorted(rows)
-
-
-class _Forest(Crowd):
-    """P2PCast's peers, seen as `OtherCrowd` shows the others."""
-
-    @property
-    def peers(self) -> list[int]:
-        return self.live
-
-    def depths(self) -> list[list[int | None]]:
-        places = self.places()
-        rows: list[list[int | None]] = []
-        for name in self.live:
-            row: list[int | None] = []
-            for tree in range(self.stripes):
-                depth, at, left = 0, name, len(places)
-                while at != SOURCE and left:
-                    above = places[at].parents[tree]
-                    if above not in places or at not in places[above].children[tree]:
-                        break
-                    depth, at, left = depth + 1, above, left - 1
-                row.append(depth if at == SOURCE else None)
-            rows.append(row)
-        return rows
-
-    def loads(self) -> list[int]:
-        places = self.places()
-        return [places[name].out_degree for name in self.live]
-
-
-async def _played(crowd: _Forest | OtherCrowd, events: Trace, seconds: float) -> list[int]:
-    """Plays the trace; how many looks at a peer found it without 0, 1, more of its stripes."""
-    began, counts, events = crowd.now, [0, 0, 0], list(events)
-    next_look = began
-    while (now := crowd.now) < began + seconds:
-        while events and events[0][0] <= now - began:
-            _, falls, part = events.pop(0)
-            peers = crowd.peers
-            if not falls:
-                crowd.start()
-            elif peers:
-                crowd.fall(peers[int(part * len(peers))])  # type: ignore[arg-type]
-        crowd.look()
-        if now >= next_look:
-            next_look += LOOK_S
-            for row in crowd.depths():
-                counts[min(2, row.count(None))] += 1
-        await asyncio.sleep(ORPHANS_S)
-    return counts
-
-
-def _row(system: str, upload: float, crowd: _Forest | OtherCrowd, counts: Sequence[int]) -> Row:
+def _row(system: str, upload: float, crowd: Crowd | OtherCrowd, counts: Sequence[int]) -> Row:
     waits = sorted(crowd.orphaned_s)
     hops = [max(each for each in row if each is not None) for row in crowd.depths() if any(row)]
     loads, total = crowd.loads(), sum(counts) or 1
@@ -113,11 +47,11 @@ def run(trial: Trial) -> Iterator[Row]:
     seconds = 60.0 * trial["minutes"]
     events = trace(trial.rng("trace"), trial["churn"] * peers / 60.0, seconds)
     link = Link(latency=Constant(trial["hop_s"]), loss=trial["loss"])
-    systems: list[tuple[str, float, Callable[[World], _Forest | OtherCrowd]]] = [
+    systems: list[tuple[str, float, Callable[[World], Crowd | OtherCrowd]]] = [
         (
             "P2PCast",
             1 / stripes,
-            lambda world: _Forest(world, trial.rng("crowd"), stripes=stripes, spare=spare),
+            lambda world: Crowd(world, trial.rng("crowd"), stripes=stripes, spare=spare),
         ),
         (
             "SplitStream's shape",
@@ -137,7 +71,7 @@ def run(trial: Trial) -> Iterator[Row]:
     for system, upload, made in systems:
         crowd = made(trial.world(link=link))
 
-        async def scenario(crowd: _Forest | OtherCrowd = crowd) -> list[int]:
+        async def scenario(crowd: Crowd | OtherCrowd = crowd) -> list[int]:
             await crowd.open()
             for first in range(0, peers, trial["at_once"]):
                 for _ in range(min(trial["at_once"], peers - first)):
@@ -147,7 +81,10 @@ def run(trial: Trial) -> Iterator[Row]:
                     assert crowd.now < until, f"{len(crowd.joining)} have not joined"
                     await asyncio.sleep(0.1)
             await asyncio.sleep(SETTLES_S)
-            return await _played(crowd, events, seconds)
+            watching = asyncio.get_running_loop().create_task(watch(crowd))
+            counts = await play(crowd, events, seconds)
+            watching.cancel()
+            return counts
 
         yield _row(system, upload, crowd, crowd.world.run(scenario()))
 

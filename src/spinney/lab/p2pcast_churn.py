@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 
 from spinney.lab._crowds import Crowd
+from spinney.lab._traces import play, trace, watch
 from spinney.lab.experiment import Check, Experiment, Plot, Row, Trial
 from spinney.sim import Constant, Link
 
@@ -19,36 +20,11 @@ JOINS_S = 600.0
 """A crowd that has not joined by then never will."""
 SETTLES_S = 3.0
 MENDS_S = 30.0
-LOOK_S = 0.5
 
 
 def _share(values: Sequence[float], part: float) -> float | None:
     rows = sorted(values)
     return rows[min(len(rows) - 1, int(part * len(rows)))] if rows else None
-
-
-async def _churn(crowd: Crowd, seconds: float, per_s: float) -> list[tuple[int, int, int]]:
-    """Faults and newcomers at random times; (whole, one, more) counts of stripes lacking."""
-    rng, began = crowd.rng, crowd.now
-    rows: list[tuple[int, int, int]] = []
-    next_fault = began + rng.expovariate(per_s) if per_s else began + seconds
-    next_join = began + rng.expovariate(per_s) if per_s else began + seconds
-    next_look = began
-    while crowd.now < began + seconds:
-        if crowd.now >= next_look:
-            lacking = crowd.lacking()
-            none, one = lacking.count(0), lacking.count(1)
-            rows.append((none, one, len(lacking) - none - one))
-            next_look += LOOK_S
-        if crowd.now >= next_fault:
-            crowd.fall(rng.choice(crowd.live))
-            next_fault += rng.expovariate(per_s)
-        if crowd.now >= next_join:
-            crowd.start()
-            next_join += rng.expovariate(per_s)
-        due = min(next_fault, next_join, next_look, began + seconds)
-        await asyncio.sleep(max(0.0, due - crowd.now))
-    return rows
 
 
 def run(trial: Trial) -> Iterator[Row]:
@@ -61,16 +37,17 @@ def run(trial: Trial) -> Iterator[Row]:
         await crowd.grow(trial["peers"], at_once=trial["at_once"], limit_s=JOINS_S)
         joined_s = crowd.now
         await asyncio.sleep(SETTLES_S)
-        watch = asyncio.get_running_loop().create_task(crowd.watch())
+        watching = asyncio.get_running_loop().create_task(watch(crowd))
         before, seconds = crowd.counts(), 60.0 * trial["minutes"]
         spent = crowd.spent()
-        rows = await _churn(crowd, seconds, trial["churn"] * trial["peers"] / 60.0)
+        events = trace(crowd.rng, trial["churn"] * trial["peers"] / 60.0, seconds)
+        looks = await play(crowd, events, seconds)
         after = crowd.counts()
         spent = [b - a for a, b in zip(spent, crowd.spent(), strict=True)]
         moved = after.get("taken", 0) - before.get("taken", 0)
         mended_s = await crowd.mended(MENDS_S)
-        watch.cancel()
-        total = sum(map(sum, rows)) or 1
+        watching.cancel()
+        total = sum(looks) or 1
         waits = crowd.orphaned_s
         faults = len(crowd.fallen) or 1
         return {
@@ -81,9 +58,9 @@ def run(trial: Trial) -> Iterator[Row]:
             "without_p99_s": _share(waits, 0.99),
             "without_most_s": max(waits, default=None),
             "within_2_s": round(sum(each <= 2.0 for each in waits) / max(1, len(waits)), 4),
-            "lack_none": round(sum(row[0] for row in rows) / total, 5),
-            "lack_one": round(sum(row[1] for row in rows) / total, 5),
-            "lack_more": round(sum(row[2] for row in rows) / total, 5),
+            "lack_none": round(looks[0] / total, 5),
+            "lack_one": round(looks[1] / total, 5),
+            "lack_more": round(looks[2] / total, 5),
             "datagrams_per_peer_s": round(spent[0] / seconds / trial["peers"], 2),
             "bytes_per_peer_s": round(spent[1] / seconds / trial["peers"], 1),
             "attached_per_fault": round(moved / faults, 2),

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 from spinney.errors import UsageError
 from spinney.lab._crowds import Crowd
+from spinney.lab._traces import watch
 from spinney.lab.experiment import Check, Experiment, Plot, Row, Trial
 from spinney.sim import Constant, Link
 
@@ -76,7 +77,7 @@ def run(trial: Trial) -> Iterator[Row]:
     async def scenario() -> Row:
         await crowd.open()
         await crowd.plant(trial["standing"] if trial["event"] == "flash" else trial["peers"])
-        watch = asyncio.get_running_loop().create_task(crowd.watch())
+        watching = asyncio.get_running_loop().create_task(watch(crowd))
         took_s = await _strike(trial, crowd)
         ended, row = crowd.now, {}
         mended = asyncio.get_running_loop().create_task(crowd.mended(MENDS_S))
@@ -86,7 +87,7 @@ def run(trial: Trial) -> Iterator[Row]:
             row[f"lack_none_{after_s:g}_s"] = round(lacking.count(0) / len(lacking), 4)
         whole_s = await mended
         crowd.look()
-        watch.cancel()
+        watching.cancel()
         waits = crowd.orphaned_s
         return {
             "joined_median_s": _part(took_s, 0.5),

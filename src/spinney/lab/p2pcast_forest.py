@@ -11,10 +11,10 @@ from itertools import pairwise
 
 from spinney.lab._trees import Parents, depths, hops_until, lacking, one_tree, random_stripes
 from spinney.lab.experiment import Check, Experiment, Plot, Row, Trial
-from spinney.p2pcast import checks
-from spinney.p2pcast.forest import Cost, Forest
-from spinney.p2pcast.layout import lay_out
 from spinney.p2pcast.place import SOURCE, SPECIAL, Name, Place, empty_place
+from spinney.p2pcast.plans import checks
+from spinney.p2pcast.plans.forest import Cost, Forest
+from spinney.p2pcast.plans.layout import lay_out
 
 SHAPES = ("forest", "complete", "one-tree", "random-stripes")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from spinney.lab.experiment import Check, Experiment, Plot, Row, Trial
-from spinney.p2pcast import checks
-from spinney.p2pcast.literal import LiteralForest
+from spinney.p2pcast.plans import checks
+from spinney.p2pcast.plans.literal import LiteralForest
 
 
 def run(trial: Trial) -> Iterator[Row]:

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 
 from spinney.errors import CallError
 from spinney.lab.experiment import Check, Experiment, Plot, Row, Trial
-from spinney.p2pcast import registry_codec as codec
-from spinney.p2pcast import registry_messages as m
-from spinney.p2pcast.contacts import RegistryContacts
-from spinney.p2pcast.registry_link import RegistryPlace
-from spinney.p2pcast.registry_node import RegistryNode
-from spinney.p2pcast.registry_settings import RegistrySettings
+from spinney.p2pcast.registry import codec
+from spinney.p2pcast.registry import messages as m
+from spinney.p2pcast.registry.contacts import RegistryContacts
+from spinney.p2pcast.registry.link import RegistryPlace
+from spinney.p2pcast.registry.node import RegistryNode
+from spinney.p2pcast.registry.settings import RegistrySettings
 from spinney.sim import Link, SimHost, Uniform
 from spinney.trust.keys import SEED_BYTES, Keys
 from spinney.wire.krpc import Krpc

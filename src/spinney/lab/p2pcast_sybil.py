@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from spinney.errors import NoPeersError
 from spinney.lab.experiment import Check, Experiment, Plot, Row, Trial
 from spinney.p2pcast.place import NOBODY, SOURCE, Name, Place
-from spinney.p2pcast.registry_settings import RegistrySettings
+from spinney.p2pcast.registry.settings import RegistrySettings
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.viewer import Broadcast, Viewer
 from spinney.sim import Constant, Link, SimHost

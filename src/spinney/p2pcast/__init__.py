@@ -3,7 +3,7 @@
 Source: the P2PCast paper, sections 2 to 5 and 7.  The stream is f stripes, each goes down a
 tree of its own over all peers; a peer is an inner node of one tree and a leaf of the others.
 
-    what a newcomer, a leaving peer or a fallen one's neighbours do, as plans:
+    plans/: what a newcomer, a leaving peer or a fallen one's neighbours do
 
     joining   leaving   seniority          planners: generators that yield whom they ask, are sent
        |         |          |              its `Sight`, and return a `Plan` of few peers
@@ -28,13 +28,9 @@ to a leaf 40 at each try; the source lays out at most 6 f peers.
     changing  transactions                 a planner over the network; lock, apply, undo, in doubt
        |
     messages  codec  book                  calls under the paper's names; addresses of names
-    guard  papers  rights                  who is believed: signed calls, place tickets, who may
-       |       |                           ask for a change
-    identity  signing  tickets             a name from a key; numbers, signatures; chains of tickets
-       |
     viewer  at_registry  carried           a peer by its link; a source with its registry
-       |
-    registry*  contacts                    who is in a stream (`spinney registry`)
+
+    trust/: who is believed              registry/: who is in a stream (`spinney registry`)
 
 State: the protocol runs in the simulator, on loopback, and with each node a process of its own.
 Not built yet: stripes that carry data.  Without spare slots churn is not mended in every case.

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from spinney.errors import CallError, SpinneyError
 from spinney.net.host import Address
 from spinney.p2pcast import messages as m
-from spinney.p2pcast import registry_codec
-from spinney.p2pcast.contacts import Contacts, Standing
 from spinney.p2pcast.finding import AtSource
-from spinney.p2pcast.identity import KeySigner, name_of
 from spinney.p2pcast.place import SOURCE, Name, Place
-from spinney.p2pcast.registry_messages import CONTACTS_MAX, DEPTH_MAX, STRIPES_MAX, Alive, Joined
+from spinney.p2pcast.registry import codec as registry_codec
+from spinney.p2pcast.registry.contacts import Contacts, Standing
+from spinney.p2pcast.registry.messages import CONTACTS_MAX, DEPTH_MAX, STRIPES_MAX, Alive, Joined
+from spinney.p2pcast.trust.identity import KeySigner, name_of
 from spinney.trust.keys import PEER_ID_BYTES
 from spinney.wire.krpc_messages import METHOD_UNKNOWN, Arguments, Query
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 
 from spinney.net.host import Address, Host
-from spinney.p2pcast.identity import name_of
 from spinney.p2pcast.place import Name
-from spinney.p2pcast.registry import Member, Registry
+from spinney.p2pcast.registry.streams import Member, Registry
+from spinney.p2pcast.trust.identity import name_of
 
 INDEX_S = 0.5
 """How old the index by name may be: the registry itself knows peers by their ids."""

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from spinney.errors import CallError, NoAnswerError, SpinneyError
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
-from spinney.p2pcast.draft import Blind, Plan, Planning
 from spinney.p2pcast.place import NOBODY, Name, Place, Sight, empty_place
+from spinney.p2pcast.plans.draft import Blind, Plan, Planning
 from spinney.p2pcast.station import Station
 from spinney.p2pcast.transactions import (
     TRANSACTION_BYTES,

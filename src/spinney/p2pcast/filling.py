@@ -20,9 +20,9 @@ from spinney.errors import SpinneyError
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.changing import Changing
-from spinney.p2pcast.composing import plan_fill
 from spinney.p2pcast.finding import Finder
 from spinney.p2pcast.place import NOBODY, SOURCE, Name
+from spinney.p2pcast.plans.composing import plan_fill
 from spinney.p2pcast.seat import NEVER, Seat
 from spinney.p2pcast.station import Station
 from spinney.p2pcast.tending import Tending

@@ -22,14 +22,14 @@ from spinney.p2pcast import messages as m
 from spinney.p2pcast.changing import Changing
 from spinney.p2pcast.filling import Filling
 from spinney.p2pcast.finding import AtSource, Finder
-from spinney.p2pcast.identity import Signer
-from spinney.p2pcast.joining import Newcomer, plan_join
-from spinney.p2pcast.leaving import plan_leave
 from spinney.p2pcast.mending import Mending
 from spinney.p2pcast.place import NOBODY, Name, Place, empty_place
+from spinney.p2pcast.plans.joining import Newcomer, plan_join
+from spinney.p2pcast.plans.leaving import plan_leave
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.station import Station
+from spinney.p2pcast.trust.identity import Signer
 from spinney.wire.krpc import Krpc
 
 FILL_PATIENCE = 20.0

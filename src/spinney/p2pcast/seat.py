@@ -16,7 +16,7 @@ from spinney.p2pcast import messages as m
 from spinney.p2pcast.attaching import is_newer, may_become, with_parent, without_children
 from spinney.p2pcast.book import Book
 from spinney.p2pcast.place import INCOMPLETE, NOBODY, SOURCE, SPECIAL, Cohort, Name, Place, Sight
-from spinney.p2pcast.registry import network_of
+from spinney.p2pcast.registry.streams import network_of
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.transactions import Participant
 

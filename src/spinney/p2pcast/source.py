@@ -15,17 +15,17 @@ from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.carried import Carried
 from spinney.p2pcast.changing import Changing
-from spinney.p2pcast.checks import Broken, whole
-from spinney.p2pcast.draft import Plan
 from spinney.p2pcast.filling import Filling
 from spinney.p2pcast.finding import AtSource
-from spinney.p2pcast.identity import Signer
-from spinney.p2pcast.layout import lay_out
 from spinney.p2pcast.mending import Mending
 from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name, Place, empty_place
+from spinney.p2pcast.plans.checks import Broken, whole
+from spinney.p2pcast.plans.draft import Plan
+from spinney.p2pcast.plans.layout import lay_out
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.station import Station
+from spinney.p2pcast.trust.identity import Signer
 from spinney.wire.krpc import Krpc
 from spinney.wire.krpc_messages import Arguments, Query
 

@@ -19,13 +19,13 @@ from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.adopting import Adopting
 from spinney.p2pcast.book import Book
-from spinney.p2pcast.guard import Guard
-from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.place import NOBODY, SOURCE, Name, Place
 from spinney.p2pcast.reaching import Reaching
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.transactions import BUSY_S, Lock, Outcome, Vote
+from spinney.p2pcast.trust.guard import Guard
+from spinney.p2pcast.trust.identity import Signer
 from spinney.p2pcast.watching import Watching
 from spinney.p2pcast.wills import Wills
 from spinney.wire.krpc import Krpc

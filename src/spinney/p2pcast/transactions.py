@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
-from spinney.p2pcast.draft import Plan
 from spinney.p2pcast.place import Name, Place
+from spinney.p2pcast.plans.draft import Plan
 
 Transaction: TypeAlias = bytes
 TRANSACTION_BYTES = 8

@@ -19,17 +19,17 @@ from spinney.errors import InputError, NoPeersError
 from spinney.net.host import Address, Datagrams, Host
 from spinney.p2pcast.at_registry import AtRegistry
 from spinney.p2pcast.carried import Carried
-from spinney.p2pcast.contacts import ContactsSettings, RegistryContacts
-from spinney.p2pcast.identity import STREAM_TAG_BYTES, KeySigner
 from spinney.p2pcast.node import ForestNode
-from spinney.p2pcast.registry import Newcomer
-from spinney.p2pcast.registry_link import RegistryPlace, StreamLink
-from spinney.p2pcast.registry_messages import stream_of
-from spinney.p2pcast.registry_node import RegistryNode
-from spinney.p2pcast.registry_settings import RegistrySettings
+from spinney.p2pcast.registry.contacts import ContactsSettings, RegistryContacts
+from spinney.p2pcast.registry.link import RegistryPlace, StreamLink
+from spinney.p2pcast.registry.messages import stream_of
+from spinney.p2pcast.registry.node import RegistryNode
+from spinney.p2pcast.registry.settings import RegistrySettings
+from spinney.p2pcast.registry.streams import Newcomer
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.source import SourceNode
 from spinney.p2pcast.station import Station
+from spinney.p2pcast.trust.identity import STREAM_TAG_BYTES, KeySigner
 from spinney.trust.keys import Keys
 from spinney.wire.krpc import Krpc
 

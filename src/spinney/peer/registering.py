@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from spinney.errors import UsageError
 from spinney.net.host import Host
-from spinney.p2pcast.registry_link import RegistryPlace
-from spinney.p2pcast.registry_messages import STREAM_BYTES
-from spinney.p2pcast.registry_node import RegistryNode
-from spinney.p2pcast.registry_settings import (
+from spinney.p2pcast.registry.link import RegistryPlace
+from spinney.p2pcast.registry.messages import STREAM_BYTES
+from spinney.p2pcast.registry.node import RegistryNode
+from spinney.p2pcast.registry.settings import (
     DEFAULT_PORT,
     PEERS_PER_NETWORK,
     RegistrySettings,

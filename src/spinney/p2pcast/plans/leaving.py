@@ -23,13 +23,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spinney.net.host import Rng
-from spinney.p2pcast.cohorts import members_of
-from spinney.p2pcast.draft import Blind, Draft, Plan, Planning, Sketch
-from spinney.p2pcast.extracting import extract, shed_all
-from spinney.p2pcast.lodging import DEEPEST
 from spinney.p2pcast.place import Name
-from spinney.p2pcast.scouting import Prospects, scout
-from spinney.p2pcast.seniority import sink
+from spinney.p2pcast.plans.cohorts import members_of
+from spinney.p2pcast.plans.draft import Blind, Draft, Plan, Planning, Sketch
+from spinney.p2pcast.plans.extracting import extract, shed_all
+from spinney.p2pcast.plans.lodging import DEEPEST
+from spinney.p2pcast.plans.scouting import Prospects, scout
+from spinney.p2pcast.plans.seniority import sink
 
 SEARCH_LOOKS = 48
 """Peers that are asked in search of a substitute: three rows of children at the highest arity."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from spinney.p2pcast.registry_messages import CONTACTS_MAX
+from spinney.p2pcast.registry.messages import CONTACTS_MAX
 
 DEFAULT_PORT = 6970
 PEERS_PER_NETWORK = 8

@@ -1,7 +1,7 @@
 """What peers and the registry say to each other, and every bound on it.
 
 Source: paper, section 7 (JOIN, DELETE) and 10.2 (one who joins twice gains nothing).  Each is a
-KRPC call over UDP; what a peer says is in an envelope that it signed (`registry_codec`).
+KRPC call over UDP; what a peer says is in an envelope that it signed (`codec`).
 
     p2pcast.token    who am I to you?           a token, bound to the address that asked
     p2pcast.join     I come (paper: JOIN)       random live peers, a ticket, a fresh token

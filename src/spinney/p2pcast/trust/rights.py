@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from spinney.errors import CallError
 from spinney.p2pcast.place import SOURCE, Name, Place
-from spinney.p2pcast.signing import NOT_YOURS
+from spinney.p2pcast.trust.signing import NOT_YOURS
 
 MOST_ORDERS = 40
 """Locks that one who is no neighbour may ask of a peer in a minute: a newcomer tries some ten

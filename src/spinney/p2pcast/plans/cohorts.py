@@ -16,9 +16,9 @@ others), those of their children, and of the parents of whoever moves.
 from __future__ import annotations
 
 from spinney.net.host import Rng
-from spinney.p2pcast.draft import Draft, Planning, Sketch
 from spinney.p2pcast.place import SPECIAL, Name
-from spinney.p2pcast.scouting import Prospects, find_leaf, may_be_inner, take_slot
+from spinney.p2pcast.plans.draft import Draft, Planning, Sketch
+from spinney.p2pcast.plans.scouting import Prospects, find_leaf, may_be_inner, take_slot
 
 
 def members_of(draft: Draft, peer: Sketch) -> Planning[list[Sketch]]:

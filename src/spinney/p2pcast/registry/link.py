@@ -18,7 +18,7 @@ from spinney.errors import InputError, WireError
 from spinney.net.address import format_address, parse_address
 from spinney.net.host import Address
 from spinney.p2pcast.place import LEAST_STRIPES, MOST_STRIPES
-from spinney.p2pcast.registry_messages import STREAM_BYTES
+from spinney.p2pcast.registry.messages import STREAM_BYTES
 from spinney.trust.keys import PUBLIC_BYTES
 
 SCHEME = "p2pcast:"

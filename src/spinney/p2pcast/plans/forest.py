@@ -14,10 +14,6 @@ from dataclasses import dataclass, field
 
 from spinney.errors import UsageError
 from spinney.net.host import Rng
-from spinney.p2pcast.draft import Move, Plan, Planning
-from spinney.p2pcast.joining import Newcomer, plan_join
-from spinney.p2pcast.layout import lay_out
-from spinney.p2pcast.leaving import SINK_LEVELS, plan_leave
 from spinney.p2pcast.place import (
     INCOMPLETE,
     LEAST_STRIPES,
@@ -30,8 +26,12 @@ from spinney.p2pcast.place import (
     Sight,
     empty_place,
 )
-from spinney.p2pcast.seniority import plan_rise
-from spinney.p2pcast.special import Special
+from spinney.p2pcast.plans.draft import Move, Plan, Planning
+from spinney.p2pcast.plans.joining import Newcomer, plan_join
+from spinney.p2pcast.plans.layout import lay_out
+from spinney.p2pcast.plans.leaving import SINK_LEVELS, plan_leave
+from spinney.p2pcast.plans.seniority import plan_rise
+from spinney.p2pcast.plans.special import Special
 
 CONTACTS = 4
 """Random peers that the registry names to a newcomer."""

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from spinney.p2pcast.draft import Plan, Planning
 from spinney.p2pcast.place import SPECIAL, Name
+from spinney.p2pcast.plans.draft import Plan, Planning
 
 
 @dataclass(slots=True)

@@ -22,10 +22,10 @@ from spinney.errors import CallError, NetworkError, NoAnswerError, SpinneyError,
 from spinney.net.address import format_address, is_dialable
 from spinney.net.guard import may_dial
 from spinney.net.host import Address
-from spinney.p2pcast import registry_codec as codec
-from spinney.p2pcast import registry_messages as m
-from spinney.p2pcast.registry_link import RegistryPlace
-from spinney.p2pcast.signing import Counter
+from spinney.p2pcast.registry import codec
+from spinney.p2pcast.registry import messages as m
+from spinney.p2pcast.registry.link import RegistryPlace
+from spinney.p2pcast.trust.signing import Counter
 from spinney.trust.keys import Keys
 from spinney.wire.krpc import Krpc
 from spinney.wire.krpc_messages import Arguments

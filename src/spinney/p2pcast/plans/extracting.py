@@ -7,17 +7,17 @@ slot to the children that are left over.
 from __future__ import annotations
 
 from spinney.net.host import Rng
-from spinney.p2pcast.cohorts import members_of
-from spinney.p2pcast.draft import Draft, Planning, Sketch
-from spinney.p2pcast.lodging import (
+from spinney.p2pcast.place import NOBODY
+from spinney.p2pcast.plans.cohorts import members_of
+from spinney.p2pcast.plans.draft import Draft, Planning, Sketch
+from spinney.p2pcast.plans.lodging import (
     host_by_shifting,
     host_with_room,
     lodge,
     other_leaf,
     twice,
 )
-from spinney.p2pcast.place import NOBODY
-from spinney.p2pcast.scouting import Prospects, may_be_inner, take_slot
+from spinney.p2pcast.plans.scouting import Prospects, may_be_inner, take_slot
 
 
 def extract(draft: Draft, peer: Sketch, prospects: Prospects, rng: Rng) -> Planning[bool]:

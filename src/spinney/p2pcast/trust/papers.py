@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from spinney.errors import CallError
-from spinney.p2pcast import ticket_codec as codec
 from spinney.p2pcast.place import NOBODY, SOURCE, Name
 from spinney.p2pcast.seat import Seat
-from spinney.p2pcast.tickets import Chain, issue, judge
+from spinney.p2pcast.trust import ticket_codec as codec
+from spinney.p2pcast.trust.tickets import Chain, issue, judge
 from spinney.wire.krpc_messages import Query
 
 if TYPE_CHECKING:
-    from spinney.p2pcast.guard import Guard
+    from spinney.p2pcast.trust.guard import Guard
 
 RENEW_S = 20.0
 """Between waves of tickets: a ticket holds for three."""

@@ -9,8 +9,8 @@ peer that has become much older than its parent may change places with it, when 
 
 from __future__ import annotations
 
-from spinney.p2pcast.draft import Blind, Draft, Plan, Planning, Sketch
 from spinney.p2pcast.place import Name
+from spinney.p2pcast.plans.draft import Blind, Draft, Plan, Planning, Sketch
 
 OLDER = 2.0
 """A peer rises when it is so many times as old as its parent."""

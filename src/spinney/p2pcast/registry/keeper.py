@@ -1,6 +1,6 @@
 """Keeps a registry's state on disk: read at the start, written now and then and at the end.
 
-FOLDER/registry.state     `registry_snapshot`, replaced in one step
+FOLDER/registry.state     `snapshot`, replaced in one step
 FOLDER/registry.lock      held while a registry runs
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from spinney.errors import StorageError
 from spinney.net import whole_files
 from spinney.net.host import Host
-from spinney.p2pcast import registry_snapshot as snapshot
-from spinney.p2pcast.registry import Registry
+from spinney.p2pcast.registry import snapshot
+from spinney.p2pcast.registry.streams import Registry
 from spinney.wire.state_file import StateFile
 
 log = logging.getLogger("spinney.registry")

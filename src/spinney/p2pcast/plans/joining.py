@@ -20,10 +20,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spinney.net.host import Rng
-from spinney.p2pcast.cohorts import enter, members_of
-from spinney.p2pcast.draft import Blind, Draft, Plan, Planning
 from spinney.p2pcast.place import Name
-from spinney.p2pcast.scouting import Prospects, climb, find_leaf, scout, take_slot, walk_to_leaf
+from spinney.p2pcast.plans.cohorts import enter, members_of
+from spinney.p2pcast.plans.draft import Blind, Draft, Plan, Planning
+from spinney.p2pcast.plans.scouting import (
+    Prospects,
+    climb,
+    find_leaf,
+    scout,
+    take_slot,
+    walk_to_leaf,
+)
 
 COHORTS_TRIED = 8
 """Cohorts that a newcomer tries to enter before it founds one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from spinney.net.host import Address
-from spinney.p2pcast.registry_messages import TOKEN_BYTES, compact_of
+from spinney.p2pcast.registry.messages import TOKEN_BYTES, compact_of
 
 SECRET_BYTES = 32
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 from spinney.errors import CallError, WireError
 from spinney.net.host import Address
-from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.place import SOURCE, SPECIAL, Name
+from spinney.p2pcast.trust.identity import Signer
 from spinney.wire.krpc_messages import Arguments
 
 UNSIGNED, FORGED, REPLAYED, LATE, NOT_YOURS, NO_TICKETS = 311, 312, 313, 314, 315, 317

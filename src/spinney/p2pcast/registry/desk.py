@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from spinney.errors import CallError, WireError
 from spinney.net.host import Address, Rng
-from spinney.p2pcast import registry_codec as codec
-from spinney.p2pcast import registry_messages as m
-from spinney.p2pcast.registry import Member, Newcomer, Order, Registry, network_of
-from spinney.p2pcast.registry_settings import RegistrySettings
-from spinney.p2pcast.registry_tokens import SECRET_BYTES, Tokens
-from spinney.p2pcast.registry_witnesses import Testimony, Witnesses
+from spinney.p2pcast.registry import codec
+from spinney.p2pcast.registry import messages as m
+from spinney.p2pcast.registry.settings import RegistrySettings
+from spinney.p2pcast.registry.streams import Member, Newcomer, Order, Registry, network_of
+from spinney.p2pcast.registry.tokens import SECRET_BYTES, Tokens
+from spinney.p2pcast.registry.witnesses import Testimony, Witnesses
 from spinney.trust.envelope import Envelope
 from spinney.trust.keys import Keys
 from spinney.wire.krpc_messages import METHOD_UNKNOWN, PROTOCOL, Arguments, Query

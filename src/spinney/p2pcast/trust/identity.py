@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import Protocol
 
 from spinney.p2pcast.place import SOURCE, Name
-from spinney.p2pcast.registry_messages import stream_of
+from spinney.p2pcast.registry.messages import stream_of
 from spinney.trust.keys import PUBLIC_BYTES, SIGNATURE_BYTES, Keys, peer_id_of, verify
 
 STREAM_TAG_BYTES = 8

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from spinney.net.host import Rng
-from spinney.p2pcast.draft import Draft, Planning, Sketch
 from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name
+from spinney.p2pcast.plans.draft import Draft, Planning, Sketch
 
 WALK_LOOKS = 40
 """Peers that one walk asks at most: several levels of a tree of arity 16 down to a leaf."""

@@ -17,12 +17,12 @@ from spinney.errors import CallError
 from spinney.net.host import Address
 from spinney.p2pcast import codec
 from spinney.p2pcast.attaching import is_newer
-from spinney.p2pcast.identity import Signer
-from spinney.p2pcast.papers import Papers
 from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name
-from spinney.p2pcast.rights import Orders, check_order, neighbours
 from spinney.p2pcast.seat import Seat
-from spinney.p2pcast.signing import (
+from spinney.p2pcast.trust.identity import Signer
+from spinney.p2pcast.trust.papers import Papers
+from spinney.p2pcast.trust.rights import Orders, check_order, neighbours
+from spinney.p2pcast.trust.signing import (
     NO_TICKETS,
     NOT_YOURS,
     Counter,

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from spinney.errors import WireError
 from spinney.net.address import pack_compact, unpack_compact
 from spinney.net.host import Address
-from spinney.p2pcast import registry_messages as m
+from spinney.p2pcast.registry import messages as m
 from spinney.trust import envelope
 from spinney.trust.envelope import Envelope, file_tag
 from spinney.trust.keys import PEER_ID_BYTES, SIGNATURE_BYTES, Keys, peer_id_of, verify

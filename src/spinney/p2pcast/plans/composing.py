@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from spinney.net.host import Rng
-from spinney.p2pcast.draft import Move, Plan, Planning
-from spinney.p2pcast.leaving import plan_leave
 from spinney.p2pcast.place import NOBODY, Name, Place, Sight
+from spinney.p2pcast.plans.draft import Move, Plan, Planning
+from spinney.p2pcast.plans.leaving import plan_leave
 
 T = TypeVar("T")
 

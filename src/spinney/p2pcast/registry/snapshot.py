@@ -16,9 +16,9 @@ import struct
 
 from spinney.errors import WireError
 from spinney.net.address import is_dialable
-from spinney.p2pcast.registry import Member, Registry, Stream
-from spinney.p2pcast.registry_codec import COMPACT_AT, DEPTH_UNKNOWN
-from spinney.p2pcast.registry_messages import STREAM_BYTES
+from spinney.p2pcast.registry.codec import COMPACT_AT, DEPTH_UNKNOWN
+from spinney.p2pcast.registry.messages import STREAM_BYTES
+from spinney.p2pcast.registry.streams import Member, Registry, Stream
 from spinney.wire import bencode
 from spinney.wire.sealed import Seal
 

@@ -19,15 +19,15 @@ from functools import lru_cache
 from spinney.errors import CallError
 from spinney.net.guard import Reach, reach_of
 from spinney.net.host import Address, Rng
-from spinney.p2pcast.registry_codec import contact_row
-from spinney.p2pcast.registry_messages import (
+from spinney.p2pcast.registry.codec import contact_row
+from spinney.p2pcast.registry.messages import (
     FULL,
     NO_MEMBER,
     NO_STREAM,
     OVERTAKEN,
     Contact,
 )
-from spinney.p2pcast.registry_settings import RegistryLimits
+from spinney.p2pcast.registry.settings import RegistryLimits
 
 Order = tuple[int, int]
 """(epoch of the token, number of the envelope): what a peer said later is greater."""

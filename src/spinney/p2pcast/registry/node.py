@@ -23,12 +23,12 @@ from functools import partial
 
 from spinney.errors import CallError, NetworkError, NoAnswerError, PortTakenError
 from spinney.net.host import Address, Datagrams, Host
-from spinney.p2pcast import registry_codec as codec
-from spinney.p2pcast.registry import Newcomer
-from spinney.p2pcast.registry_desk import METHODS, Desk, Probe
-from spinney.p2pcast.registry_keeper import Keeper
-from spinney.p2pcast.registry_messages import Alive
-from spinney.p2pcast.registry_settings import RegistrySettings
+from spinney.p2pcast.registry import codec
+from spinney.p2pcast.registry.desk import METHODS, Desk, Probe
+from spinney.p2pcast.registry.keeper import Keeper
+from spinney.p2pcast.registry.messages import Alive
+from spinney.p2pcast.registry.settings import RegistrySettings
+from spinney.p2pcast.registry.streams import Newcomer
 from spinney.trust.keys import Keys
 from spinney.wire.krpc import Krpc
 from spinney.wire.krpc_messages import METHOD_UNKNOWN, Arguments, Query

@@ -18,8 +18,8 @@ from struct import Struct
 from typing import TypeAlias
 
 from spinney.errors import CallError
-from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.place import MOST_STRIPES, SOURCE, Name
+from spinney.p2pcast.trust.identity import Signer
 
 LIFE_S = 60
 """Of a ticket: what a fallen parent's word is worth at the most."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from spinney.net.host import Rng
-from spinney.p2pcast.draft import Draft, Planning, Sketch
 from spinney.p2pcast.place import NOBODY, SPECIAL, Name
-from spinney.p2pcast.scouting import is_free_leaf, may_be_inner, walk_to_leaf
+from spinney.p2pcast.plans.draft import Draft, Planning, Sketch
+from spinney.p2pcast.plans.scouting import is_free_leaf, may_be_inner, walk_to_leaf
 
 DEEPEST = 64
 """Levels of a walk down: more than any tree has that is not a chain."""

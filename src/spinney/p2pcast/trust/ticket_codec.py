@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from spinney.errors import WireError
-from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.place import MOST_STRIPES, Name
 from spinney.p2pcast.table import NAME, Reader, checked_name
-from spinney.p2pcast.tickets import MOST_LEVELS, Chain, Level
+from spinney.p2pcast.trust.identity import Signer
+from spinney.p2pcast.trust.tickets import MOST_LEVELS, Chain, Level
 
 PAGE_BYTES = 900
 """Of a page: 1,200 less the call's frame and its signature."""
