@@ -229,3 +229,16 @@ def test_the_book_forgets_who_was_not_used_for_longest() -> None:
     assert book.find(0) == ("20.0.0.2", 0)
     assert book.find(1) is None
     assert book.find(SOURCE) == book.find(SPECIAL) == ("20.0.0.1", 1)
+
+
+def test_an_old_word_does_not_undo_a_childs_new_place() -> None:
+    """Who was a child in one tree and becomes one in another said so when it did not know yet."""
+    place = Place(1, 0, (7, 8), ((2,), ()), (), 1, 0.0, 5)
+    seat = Seat(place, Settings(), Book(("20.0.0.1", 1)), 0.0)
+    seat.take(replace(place, version=6), 0.0)
+    seat.take(replace(place, children=((), (2,)), version=7), 50.0)
+    word = m.Here(2, 1, 1, 0, 4)
+    seat.child_said(word, 50.2)
+    assert seat.place.children == ((), (2,))
+    seat.child_said(word, 51.2)
+    assert seat.place.children == ((), ())

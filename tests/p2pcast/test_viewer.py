@@ -92,6 +92,24 @@ def _silent(query: object) -> None:
     return None
 
 
+def test_a_registry_that_is_down_is_waited_for_once() -> None:
+    async def story(audience: Audience) -> None:
+        await audience.grow(5)
+        viewer = await audience.come()
+        audience.broadcast.source.station.outside = _silent
+        waits, told = [], 0
+        for _ in range(8):
+            began = audience.world.loop.now
+            told = len((await viewer.finder.some(4)).names)
+            waits.append(audience.world.loop.now - began)
+            await asyncio.sleep(1.0)
+        assert max(waits) >= 0.9
+        assert max(waits[4:]) < 0.2
+        assert told, "those who were told before"
+
+    play(story)
+
+
 def test_any_viewer_stands_in_for_the_registry() -> None:
     async def story(audience: Audience) -> None:
         await audience.grow(14)

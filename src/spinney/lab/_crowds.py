@@ -7,7 +7,7 @@ all, to look at their places from above (`checks.whole`), which no node can.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -136,16 +136,21 @@ class Crowd:
         names = [self.name(False) for _ in range(count)]
         for name in names:
             model.join(name, since=self.world.wall_start_s)
+        await self.put(model.places)
+
+    async def put(self, places: Mapping[Name, Place]) -> None:
+        """A forest as it is: each node is given its place."""
+        names = [name for name in places if name >= 0]
         hosts = {name: self.world.host(f"p{at}") for at, name in enumerate(names)}
         at = {name: (host.address, PORT) for name, host in hosts.items()}
         for name, host in hosts.items():
             self.hosts[name] = host
-            await host.start(self._planted(name, host, model.places[name], at))
+            await host.start(self._planted(name, host, places[name], at))
         for name in (SOURCE, SPECIAL):
             seat = self.source.station.seats[name]
-            near = _neighbours(model.places[name])
+            near = _neighbours(places[name])
             self.source.station.book.learn({each: at[each] for each in near if each in at})
-            seat.take(model.places[name], self.now)
+            seat.take(places[name], self.now)
         for name in names:
             self.source.peers.add(name)
         self.source.addresses.update(at)

@@ -15,6 +15,7 @@ from spinney.p2pcast import messages as m
 from spinney.p2pcast.attaching import taking, with_child
 from spinney.p2pcast.place import INCOMPLETE, NOBODY, SOURCE, Name
 from spinney.p2pcast.seat import Seat
+from spinney.p2pcast.yielding import GIVES_WAY_S, given_way, may_give_way, sent_away
 from spinney.wire.krpc_messages import Arguments, Query
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ class Adopting:
         self.station.krpc.answer(query, self._take_orphan(seat, query, call, not alive))
 
     def _take_orphan(self, seat: Seat, query: Query, call: m.TakeOn, gone: bool) -> Arguments:
-        limb, tree = seat.limbs[call.tree], call.tree
+        limb, tree, old = seat.limbs[call.tree], call.tree, seat.place
+        gives_way = call.urgent and self._gives_way(seat, tree)
+        place = given_way(old, tree) if gives_way else old
         leaves = [name for name in seat.place.children[tree] if seat.is_leaf_child(name, tree)]
         leaves = [name for name in leaves if name != call.dead]
         reaching = self.station.reaching
@@ -81,20 +84,22 @@ class Adopting:
         if seat.participant.held is not None or tree in seat.asking:
             answer = m.Taking.BUSY
         else:
-            answer = taking(
-                seat.place, limb.above, limb.sequence, call, gone=gone, leaves=len(leaves)
-            )
+            answer = taking(place, limb.above, limb.sequence, call, gone=gone, leaves=len(leaves))
         if answer is m.Taking.TAKEN:
             if call.child >= 0:
                 self.station.book.learn({call.child: query.remote})
             if call.child not in seat.place.children[tree]:
                 dead = call.dead if gone else NOBODY
                 self.station.counts["taken"] += 1
-                place = with_child(seat.place, tree, call.child, dead)
-                if seat.name != SOURCE and place.room < 0:
+                after = with_child(place, tree, call.child, dead)
+                if seat.name != SOURCE and after.room < 0:
                     self._send_away(seat, tree, leaves[0], call.child)
-                    place = with_child(seat.place, tree, call.child, leaves[0])
-                self.station.take(seat, place)
+                    after = with_child(place, tree, call.child, leaves[0])
+                if gives_way:
+                    self._give_way(seat, tree)
+                self.station.take(seat, after)
+                for _, mate in old.cohort if gives_way else ():
+                    self.station.tell(mate, b"p2pcast.here", seat.word(mate, 0))
         others = [
             name
             for name in seat.place.children[tree]
@@ -110,6 +115,20 @@ class Adopting:
             self.station.book.of(others),
         )
         return {b"b": codec.pack_taken(taken)}
+
+    def _gives_way(self, seat: Seat, tree: int) -> bool:
+        """Children are sent away by whoever can, if all of them are leaves."""
+        if self._loop.time() - seat.gave_way < GIVES_WAY_S:
+            return False
+        if not may_give_way(seat.place, tree, seat.limbs[tree].above):
+            return False
+        return all(seat.is_leaf_child(child, at) for at, child in sent_away(seat.place, tree))
+
+    def _give_way(self, seat: Seat, tree: int) -> None:
+        self.station.counts["gave way"] += 1
+        seat.gave_way = self._loop.time()
+        for at, child in sent_away(seat.place, tree):
+            self.station.tell(child, b"p2pcast.update", seat.farewell(at))
 
     def _send_away(self, seat: Seat, tree: int, leaf: Name, newcomer: Name) -> None:
         """DIRECT: a leaf makes way for a branch, and is told whom it may ask."""

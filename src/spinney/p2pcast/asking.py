@@ -18,17 +18,21 @@ from spinney.p2pcast.place import NOBODY, SOURCE, Name
 from spinney.p2pcast.reaching import Reaching
 from spinney.p2pcast.seat import Seat
 
+URGENT_FROM = 3
+"""The round from which somebody is asked to give way: in each before, all answered who would."""
 TOLD_AT_ONCE = 2
 """Of those that one refusal names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """`dead`: whose slot it asks for, or `NOBODY`; `inner`: it may displace a leaf."""
+    """`dead`: whose slot it asks for, or `NOBODY`; `inner`: it may displace a leaf; `urgent`: it
+    shall give way."""
 
     name: Name
     dead: Name
     inner: bool
+    urgent: bool = False
 
 
 class Asking:
@@ -57,6 +61,10 @@ class Asking:
         self._is_branch = self._owns and (self._up == SOURCE or children)
         self._told: list[Name] = []
         self._named: set[Name] = set()
+        nat = reaching is not None and reaching.station.settings.nat
+        # Behind NATs there may be too few slots for all: then nobody's way is another's.
+        self._urgent = turn >= URGENT_FROM and not nat
+        self._giving_way: set[Name] = set()
 
     def told(self, others: Iterable[Name]) -> None:
         """Whom a refusal named."""
@@ -76,7 +84,7 @@ class Asking:
         instead = name == self._up and turn < 2
         first = instead and self._is_branch and not turn
         displaces = first or (self._inner and (instead or turn > 0 or name in self._named))
-        return Ask(name, self.dead if instead else NOBODY, displaces)
+        return Ask(name, self.dead if instead else NOBODY, displaces, name in self._giving_way)
 
     def _chosen(self, gathering: Gathering, barred: set[Name]) -> Name | None:
         asks_up = self._up != NOBODY and self.turn < 2 and (self._up != SOURCE or self._owns)
@@ -94,7 +102,9 @@ class Asking:
             self.seat.limbs[self.tree].sequence,
             gathering.seen,
             inner=(self._inner or self._is_closed) and self.turn > 0,
+            urgent=self._urgent,
         )
+        self._giving_way = {name for name, each in found.items() if each.sends_away >= 0}
         barred |= gathering.silent
         rows = [each for name, each in found.items() if name not in barred and self._may_ask(name)]
         if not gathering.is_over:
@@ -118,5 +128,11 @@ class Asking:
         self._rng.shuffle(rows)
         near = {each.name: self.seat.is_beside_parent(each.name, self.tree) for each in rows}
         return min(
-            rows, key=lambda each: (each.last, near[each.name], each.depth if self._inner else 0)
+            rows,
+            key=lambda each: (
+                each.last,
+                each.sends_away,
+                near[each.name],
+                each.depth if self._inner else 0,
+            ),
         ).name

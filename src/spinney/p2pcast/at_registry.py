@@ -30,6 +30,8 @@ REMEMBERED = 64
 """Contacts that were told: four answers of sixteen."""
 WAIT_S = 1.0
 """For an answer: a token and a call, 100 ms a hop, twice over."""
+DOWN_WAIT_S = 0.1
+"""After one that did not come: those told before serve an orphan's next round at once."""
 PAUSE_S, PAUSE_MOST_S = 1.0, 16.0
 """Between two questions; doubled each time that nobody answers."""
 DELETE_S = 10.0
@@ -78,7 +80,8 @@ class AtRegistry:
             if not self.station.spawn(self._ask(count, self._asking)):
                 self._asking = None
         if self._asking is not None:
-            await asyncio.wait([asyncio.ensure_future(self._asking.wait())], timeout=WAIT_S)
+            wait_s = WAIT_S if self.problem is None else DOWN_WAIT_S
+            await asyncio.wait([asyncio.ensure_future(self._asking.wait())], timeout=wait_s)
         return self._names(count)
 
     async def _ask(self, count: int, done: asyncio.Event) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from spinney.p2pcast.messages import Seen, TakeOn, Taking
 from spinney.p2pcast.place import NOBODY, SOURCE, Name, Place
+from spinney.p2pcast.yielding import free_slots, may_give_way, sent_away, would_find_room
 
 NEWER = 1 << 31
 """Numbers wrap: half of them are newer than a given one."""
@@ -115,19 +116,29 @@ def may_become(old: Place, new: Place) -> bool:
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """Somebody who might take an orphan, at this depth.  `last`: it has no free slot in that tree,
-    but is childless and may change over to it, or has a leaf that may be displaced."""
+    but is childless and may change over to it, or has a leaf that may be displaced.  `sends_away`:
+    children for whom it would have to be others' turn, if it gives way; -1: it needs not."""
 
     name: Name
     depth: int
     last: bool = False
+    sends_away: int = -1
 
 
 def candidates(
-    tree: int, sequence: int, seen: Iterable[Seen], *, inner: bool = False
+    tree: int,
+    sequence: int,
+    seen: Iterable[Seen],
+    *,
+    inner: bool = False,
+    urgent: bool = False,
 ) -> dict[Name, Candidate]:
     """From sights: those who have room in the tree themselves, and parents that have; childless
-    peers; for an orphan with children there also parents of leaves."""
+    peers; for an orphan with children there also parents of leaves; for one that found nobody also
+    who may give way."""
     found: dict[Name, Candidate] = {}
+    seen = list(seen)
+    free = free_slots(seen) if urgent else []
     for each in seen:
         place, above = each.sight.place, each.sight.above[tree]
         depth, parent = each.sight.depths[tree], place.parents[tree]
@@ -142,6 +153,9 @@ def candidates(
             found[slot] = Candidate(slot, depth)
         if inner and above >= 0 and parent >= 0 and place.stripe != tree:
             found.setdefault(parent, Candidate(parent, depth - 1, True))
+        if urgent and may_give_way(place, tree, above) and would_find_room(place, tree, free):
+            away = len(sent_away(place, tree))
+            found.setdefault(place.name, Candidate(place.name, depth + 1, True, away))
         if place.name < 0 or (place.is_leaf(tree) and above < 0) or place.cohort:
             continue
         if place.stripe == tree and place.room > 0:

@@ -224,7 +224,7 @@ def pack_take_on(call: m.TakeOn) -> bytes:
         call.sequence,
         call.stripe,
         call.dead,
-        call.inner,
+        call.inner | call.urgent << 1,
     )
     # 96: so that an answer with some alternatives is at most three times as long.
     return table.packed(len(body)) + body + bytes(96)
@@ -233,8 +233,8 @@ def pack_take_on(call: m.TakeOn) -> bytes:
 def read_take_on(data: object) -> m.TakeOn:
     reader = Reader(data)
     reader.table()
-    target, child, tree, sequence, stripe, dead, inner = _TAKE_ON.unpack(reader.take(_TAKE_ON.size))
-    if tree >= MOST_STRIPES or inner > 1 or (child < 0 and child != SPECIAL):
+    target, child, tree, sequence, stripe, dead, flags = _TAKE_ON.unpack(reader.take(_TAKE_ON.size))
+    if tree >= MOST_STRIPES or flags > 3 or (child < 0 and child != SPECIAL):
         raise WireError("an orphan's call without sense")
     return m.TakeOn(
         checked_name(target),
@@ -243,8 +243,9 @@ def read_take_on(data: object) -> m.TakeOn:
         sequence,
         stripe,
         checked_name(dead),
-        bool(inner),
+        bool(flags & 1),
         reader.known,
+        bool(flags & 2),
     )
 
 

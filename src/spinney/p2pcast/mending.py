@@ -150,7 +150,15 @@ class Mending(Tending):
         known = station.book.of([chosen.dead])
         stripe = seat.place.stripe
         call = m.TakeOn(
-            name, seat.name, tree, limb.sequence, stripe, chosen.dead, chosen.inner, known
+            name,
+            seat.name,
+            tree,
+            limb.sequence,
+            stripe,
+            chosen.dead,
+            chosen.inner,
+            known,
+            chosen.urgent,
         )
         try:
             taken = codec.read_taken(await station.ask_orphan(call, codec.pack_take_on(call)))

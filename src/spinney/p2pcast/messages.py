@@ -118,7 +118,7 @@ class TakeOn:
     """An orphan asks to be taken.  `sequence`: the newest number that it has seen in that tree;
     `dead`: its parent, whose place it wants (SUBSTITUTE).  `stripe`: that it works for itself; only
     a peer of the tree's own stripe can be its root.  `inner`: it has children there, or could have
-    some, and may displace a leaf."""
+    some, and may displace a leaf.  `urgent`: it found nobody, and asks one to give way for it."""
 
     target: Name
     child: Name
@@ -128,6 +128,7 @@ class TakeOn:
     dead: Name = NOBODY
     inner: bool = False
     known: Known = field(default_factory=dict)
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,7 @@ class Seat:
         self.heard: dict[Name, float] = {}
         """Children, by when they were last heard.  As many as there are children."""
         self.adopted: dict[Name, float] = {}
+        """When it last became a child in some tree."""
         self.rooms: dict[Name, tuple[int, int]] = {}
         """Children's (stripe, room)."""
         self.mates: dict[Name, float] = {}
@@ -103,6 +104,8 @@ class Seat:
         self.child_dead_s = settings.child_dead_s
         self.leaves = False
         """It is going: nobody mends it."""
+        self.gave_way = NEVER
+        """When it last sent children away for an orphan of another tree."""
         self.changed = 0
         """Edges that it has got, as a child."""
         self._beats: list[bytes | None] = [None] * len(place.parents)
@@ -123,10 +126,13 @@ class Seat:
                 # Nothing is known of the new parent's room before its first beat.
                 limb.above, limb.proven = 0, -1
                 self.changed += place.parents[tree] != NOBODY
+        before = set(old.edges())
         children = {child: None for _, child in place.edges()}
-        for child in children:
-            if child not in self.heard:
-                self.heard[child] = self.adopted[child] = now
+        for tree, child in place.edges():
+            self.heard.setdefault(child, now)
+            if (tree, child) not in before or child not in self.adopted:
+                # Also of a child in another tree: a word that is on its way knows nothing of this.
+                self.adopted[child] = now
         for child in [each for each in self.heard if each not in children]:
             del self.heard[child], self.adopted[child]
             self.rooms.pop(child, None)

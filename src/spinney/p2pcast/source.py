@@ -8,7 +8,7 @@ It answers `join` with random live peers, a small stand-in for the registry.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Collection, Iterable, MutableMapping
 
 from spinney.net.host import Address, Datagrams, Host
 from spinney.p2pcast import codec
@@ -247,6 +247,11 @@ class SourceNode:
             self._keep()
         return {}
 
+    def place_special(self) -> None:
+        """The special node has looked for a parent in vain, as any peer may who asks for it."""
+        place = self.special.place
+        self._waiting[SPECIAL] = m.PlaceMe(SPECIAL, place.spare, place.since)
+
     def _keep(self) -> None:
         loop = asyncio.get_running_loop()
         self._keep_timer = loop.call_later(KEEP_S, self._keep)
@@ -259,14 +264,18 @@ class SourceNode:
             self._leaving.clear()
 
     async def _keep_few(self) -> None:
+        waiting, leaving = dict(self._waiting), dict(self._leaving)
         try:
-            await self._look_after()
+            await self._look_after(waiting, leaving)
         finally:
             self._keeping = False
+            for name in waiting:
+                self._waiting.pop(name, None)
+            for name in leaving:
+                self._leaving.pop(name, None)
 
-    async def _look_after(self) -> None:
+    async def _look_after(self, waiting: Iterable[Name], leaving: Collection[Name]) -> None:
         """Asks everybody; lays the forest out anew if somebody waits or a rule does not hold."""
-        waiting, leaving = dict(self._waiting), dict(self._leaving)
         station = self.station
         station.book.learn(self.addresses)
         names = dict.fromkeys([*self.peers.names, *waiting])
@@ -275,7 +284,8 @@ class SourceNode:
         gone = [name for name in self.peers.names if name not in places]
         for name in gone:
             self.accused(name)
-        unplaced = [name for name in waiting if name in places]
+        # Who has found a parent by now needs no other.
+        unplaced = [name for name in waiting if name in places and NOBODY in places[name].parents]
         if not unplaced and not leaving:
             known = {**places, SOURCE: self.source.place, SPECIAL: self.special.place}
             try:
@@ -286,7 +296,7 @@ class SourceNode:
                 self._broken += 1
                 if self._broken < 2:
                     return
-        kept = [place for name, place in places.items() if name not in leaving]
+        kept = [place for name, place in places.items() if name >= 0 and name not in leaving]
         if await self._lay_out(kept):
             self._broken = 0
             for place in kept:
@@ -294,10 +304,6 @@ class SourceNode:
                 address = station.book.find(place.name)
                 if address is not None:
                     self.addresses[place.name] = address
-        for name in waiting:
-            self._waiting.pop(name, None)
-        for name in leaving:
-            self._leaving.pop(name, None)
 
     async def _lay_out(self, kept: list[Place]) -> bool:
         kept.sort(key=lambda place: (place.since, place.name))
@@ -332,7 +338,7 @@ class AtHome:
         raise AssertionError("the special node does not leave")
 
     async def place_me(self, place: Place, *, leaving: bool = False) -> None:
-        return
+        self._source.place_special()
 
 
 __all__ = ["AtSource", "SourceNode"]
