@@ -124,9 +124,12 @@ class Seat:
                 limb.above, limb.proven = 0, -1
                 self.changed += place.parents[tree] != NOBODY
         children = {child: None for _, child in place.edges()}
-        for child in children:
-            if child not in self.heard:
-                self.heard[child] = self.adopted[child] = now
+        before = set(old.edges())
+        for tree, child in place.edges():
+            self.heard.setdefault(child, now)
+            if (tree, child) not in before:
+                # Also of who was a child elsewhere: its word of a moment ago does not know yet.
+                self.adopted[child] = now
         for child in [each for each in self.heard if each not in children]:
             del self.heard[child], self.adopted[child]
             self.rooms.pop(child, None)
