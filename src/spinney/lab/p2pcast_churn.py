@@ -1,9 +1,10 @@
 """P2PCast's peers, each a node that knows its neighbours only, while others come and vanish.
 
-`peers` join, `at_once` at a time; then for `minutes` a share `churn` of them vanishes each minute
-(as a crash: no word to anybody) and as many join.  Measured: how long a child of a vanished peer is
-without a parent that knows it; how many peers lack a stripe, looked at each half second; calls and
-bytes; and how long the forest takes to obey every rule after the last fault.
+`peers` join, `at_once` at a time (0: they begin where a model of the forest puts them); then for
+`minutes` a share `churn` of them vanishes each minute (as a crash: no word to anybody) and as many
+join.  Measured: how long a child of a vanished peer is without a parent that knows it; how many
+peers lack a stripe, looked at each half second; calls and bytes; and how long the forest takes to
+obey every rule after the last fault.
 """
 
 from __future__ import annotations
@@ -25,6 +26,14 @@ LOOK_S = 0.5
 def _share(values: Sequence[float], part: float) -> float | None:
     rows = sorted(values)
     return rows[min(len(rows) - 1, int(part * len(rows)))] if rows else None
+
+
+def _by_minute(rows: Sequence[tuple[int, int, int]]) -> str:
+    """The share of peers that lack no stripe, minute by minute."""
+    looks = round(60 / LOOK_S)
+    minutes = [rows[at : at + looks] for at in range(0, len(rows), looks)]
+    shares = [sum(row[0] for row in each) / sum(map(sum, each)) for each in minutes]
+    return " ".join(f"{share:.4f}" for share in shares)
 
 
 async def _churn(crowd: Crowd, seconds: float, per_s: float) -> list[tuple[int, int, int]]:
@@ -58,7 +67,10 @@ def run(trial: Trial) -> Iterator[Row]:
 
     async def scenario() -> Row:
         await crowd.open()
-        await crowd.grow(trial["peers"], at_once=trial["at_once"], limit_s=JOINS_S)
+        if trial["at_once"]:
+            await crowd.grow(trial["peers"], at_once=trial["at_once"], limit_s=JOINS_S)
+        else:
+            await crowd.plant(trial["peers"])
         joined_s = crowd.now
         await asyncio.sleep(SETTLES_S)
         watch = asyncio.get_running_loop().create_task(crowd.watch())
@@ -84,6 +96,7 @@ def run(trial: Trial) -> Iterator[Row]:
             "lack_none": round(sum(row[0] for row in rows) / total, 5),
             "lack_one": round(sum(row[1] for row in rows) / total, 5),
             "lack_more": round(sum(row[2] for row in rows) / total, 5),
+            "lack_none_by_minute": _by_minute(rows),
             "datagrams_per_peer_s": round(spent[0] / seconds / trial["peers"], 2),
             "bytes_per_peer_s": round(spent[1] / seconds / trial["peers"], 1),
             "attached_per_fault": round(moved / faults, 2),
@@ -124,6 +137,6 @@ EXPERIMENT = Experiment(
         "minutes": (0.05, 60.0),
         "loss": (0.0, 0.5),
         "hop_s": (0.001, 1.0),
-        "at_once": (1, 1_000),
+        "at_once": (0, 1_000),
     },
 )
