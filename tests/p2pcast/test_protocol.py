@@ -279,6 +279,25 @@ def test_without_spare_slots_a_plan_fills_the_places_of_who_fell(stripes: int) -
     play(story, 2, stripes=stripes, spare=0)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_without_spare_slots_orphans_of_one_that_fell_wait_less_than_two_seconds(seed: int) -> None:
+    crowds: list[Crowd] = []
+
+    async def story(crowd: Crowd) -> None:
+        crowds.append(crowd)
+        await crowd.plant(40)
+        watch = asyncio.get_running_loop().create_task(crowd.watch())
+        await asyncio.sleep(10.0)  # all have heard of some others
+        crowd.fall(inner(crowd)[0])
+        await asyncio.sleep(3.0)
+        await crowd.whole(1.0)
+        watch.cancel()
+
+    play(story, seed, spare=0)
+    assert crowds[0].orphaned_s
+    assert max(crowds[0].orphaned_s) <= 2.0
+
+
 @pytest.mark.parametrize("seed", [2, 3])
 def test_without_spare_slots_a_parent_and_its_child_fall_together(seed: int) -> None:
     async def story(crowd: Crowd) -> None:
@@ -316,6 +335,19 @@ def test_without_spare_slots_a_fifth_falls_at_once(seed: int) -> None:
         await crowd.whole(60.0)
 
     play(story, seed, spare=0)
+
+
+@pytest.mark.night
+@pytest.mark.timeout(600)
+def test_without_spare_slots_more_than_sixteen_neighbours_fall_at_once() -> None:
+    async def story(crowd: Crowd) -> None:
+        await crowd.plant(100)
+        for name in crowd.rng.sample(crowd.live, 20):
+            crowd.fall(name)
+        await asyncio.sleep(2.0)
+        await crowd.whole(60.0)
+
+    play(story, 0, spare=0)
 
 
 @pytest.mark.night

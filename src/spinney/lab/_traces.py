@@ -13,6 +13,9 @@ ORPHANS_S = 0.05
 Trace = list[tuple[float, bool, float]]
 """(when, does one fall, which one as a part of all that are there); else one comes."""
 
+Lacking = tuple[int, int, int]
+"""How many peers lacked no stripe, one, more."""
+
 
 class Crowding(Protocol):
     """What a trace is played to: `lab._crowds.Crowd`, `lab._others.OtherCrowd`."""
@@ -52,18 +55,19 @@ async def watch(crowd: Crowding) -> None:
         await asyncio.sleep(ORPHANS_S)
 
 
-async def play(crowd: Crowding, events: Trace, seconds: float) -> list[int]:
-    """How many looks at a peer, each `LOOK_S`, found it without 0, 1, more of its stripes."""
-    began, counts = crowd.now, [0, 0, 0]
+async def play(crowd: Crowding, events: Trace, seconds: float) -> list[Lacking]:
+    """What each look found, each `LOOK_S`."""
+    began, found = crowd.now, []
     looks: Trace = [(at * LOOK_S, False, -1.0) for at in range(int(seconds / LOOK_S))]
     for at, falls, part in sorted([*events, *looks]):
         await asyncio.sleep(max(0.0, began + at - crowd.now))
         if part < 0:
-            for row in crowd.depths():
-                counts[min(2, row.count(None))] += 1
+            lacking = [row.count(None) for row in crowd.depths()]
+            none, one = lacking.count(0), lacking.count(1)
+            found.append((none, one, len(lacking) - none - one))
         elif not falls:
             crowd.start()
         elif peers := crowd.peers:
             crowd.fall(peers[int(part * len(peers))])
     await asyncio.sleep(max(0.0, began + seconds - crowd.now))
-    return counts
+    return found

@@ -82,9 +82,9 @@ def run(trial: Trial) -> Iterator[Row]:
                     await asyncio.sleep(0.1)
             await asyncio.sleep(SETTLES_S)
             watching = asyncio.get_running_loop().create_task(watch(crowd))
-            counts = await play(crowd, events, seconds)
+            looks = await play(crowd, events, seconds)
             watching.cancel()
-            return counts
+            return [sum(column) for column in zip(*looks, strict=True)]
 
         yield _row(system, upload, crowd, crowd.world.run(scenario()))
 

@@ -1,9 +1,10 @@
 """P2PCast's peers, each a node that knows its neighbours only, while others come and vanish.
 
-`peers` join, `at_once` at a time; then for `minutes` a share `churn` of them vanishes each minute
-(as a crash: no word to anybody) and as many join.  Measured: how long a child of a vanished peer is
-without a parent that knows it; how many peers lack a stripe, looked at each half second; calls and
-bytes; and how long the forest takes to obey every rule after the last fault.
+`peers` join, `at_once` at a time (0: they begin where a model of the forest puts them); then for
+`minutes` a share `churn` of them vanishes each minute (as a crash: no word to anybody) and as many
+join.  Measured: how long a child of a vanished peer is without a parent that knows it; how many
+peers lack a stripe, looked at each half second; calls and bytes; and how long the forest takes to
+obey every rule after the last fault.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 
 from spinney.lab._crowds import Crowd
-from spinney.lab._traces import play, trace, watch
+from spinney.lab._traces import LOOK_S, Lacking, play, trace, watch
 from spinney.lab.experiment import Check, Experiment, Plot, Row, Trial
 from spinney.sim import Constant, Link
 
@@ -27,6 +28,14 @@ def _share(values: Sequence[float], part: float) -> float | None:
     return rows[min(len(rows) - 1, int(part * len(rows)))] if rows else None
 
 
+def _by_minute(rows: Sequence[Lacking]) -> str:
+    """The share of peers that lack no stripe, minute by minute."""
+    looks = round(60 / LOOK_S)
+    minutes = [rows[at : at + looks] for at in range(0, len(rows), looks)]
+    shares = [sum(row[0] for row in each) / sum(map(sum, each)) for each in minutes]
+    return " ".join(f"{share:.4f}" for share in shares)
+
+
 def run(trial: Trial) -> Iterator[Row]:
     """One row."""
     world = trial.world(link=Link(latency=Constant(trial["hop_s"]), loss=trial["loss"]))
@@ -34,7 +43,10 @@ def run(trial: Trial) -> Iterator[Row]:
 
     async def scenario() -> Row:
         await crowd.open()
-        await crowd.grow(trial["peers"], at_once=trial["at_once"], limit_s=JOINS_S)
+        if trial["at_once"]:
+            await crowd.grow(trial["peers"], at_once=trial["at_once"], limit_s=JOINS_S)
+        else:
+            await crowd.plant(trial["peers"])
         joined_s = crowd.now
         await asyncio.sleep(SETTLES_S)
         watching = asyncio.get_running_loop().create_task(watch(crowd))
@@ -47,7 +59,8 @@ def run(trial: Trial) -> Iterator[Row]:
         moved = after.get("taken", 0) - before.get("taken", 0)
         mended_s = await crowd.mended(MENDS_S)
         watching.cancel()
-        total = sum(looks) or 1
+        none, one, more = (sum(column) for column in zip(*looks, strict=True))
+        total = none + one + more or 1
         waits = crowd.orphaned_s
         faults = len(crowd.fallen) or 1
         return {
@@ -58,9 +71,10 @@ def run(trial: Trial) -> Iterator[Row]:
             "without_p99_s": _share(waits, 0.99),
             "without_most_s": max(waits, default=None),
             "within_2_s": round(sum(each <= 2.0 for each in waits) / max(1, len(waits)), 4),
-            "lack_none": round(looks[0] / total, 5),
-            "lack_one": round(looks[1] / total, 5),
-            "lack_more": round(looks[2] / total, 5),
+            "lack_none": round(none / total, 5),
+            "lack_one": round(one / total, 5),
+            "lack_more": round(more / total, 5),
+            "lack_none_by_minute": _by_minute(looks),
             "datagrams_per_peer_s": round(spent[0] / seconds / trial["peers"], 2),
             "bytes_per_peer_s": round(spent[1] / seconds / trial["peers"], 1),
             "attached_per_fault": round(moved / faults, 2),
@@ -101,6 +115,6 @@ EXPERIMENT = Experiment(
         "minutes": (0.05, 60.0),
         "loss": (0.0, 0.5),
         "hop_s": (0.001, 1.0),
-        "at_once": (1, 1_000),
+        "at_once": (0, 1_000),
     },
 )

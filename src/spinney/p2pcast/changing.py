@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from spinney.errors import CallError, NoAnswerError, SpinneyError
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
+from spinney.p2pcast.looking import FindWill, Looking, no_will
 from spinney.p2pcast.place import NOBODY, Name, Place, Sight, empty_place
-from spinney.p2pcast.plans.draft import Blind, Plan, Planning
+from spinney.p2pcast.plans.draft import Blind, Plan, Planning, Wanted
 from spinney.p2pcast.station import Station
 from spinney.p2pcast.transactions import (
     TRANSACTION_BYTES,
@@ -26,7 +27,9 @@ MOST_LOOKS = 400
 FRESH_STARTS = 4
 """Of one plan: a contradiction lasts as long as a few calls take."""
 MOST_TOGETHER = 8
-"""Peers that are asked beside one that is wanted."""
+"""Peers that are asked beside one that is wanted, since they stand in one row with it."""
+MOST_SOON = 24
+"""Peers that are asked beside it, since the planner will want them."""
 
 
 def lock_method(old: Place, new: Place | None) -> bytes:
@@ -70,10 +73,6 @@ def together(name: Name, sights: Iterable[Sight | None]) -> list[Name]:
     return []
 
 
-async def _no_will(name: Name) -> m.Seen | None:
-    return None
-
-
 class Changing:
     """The coordinator's side, for one peer of this station."""
 
@@ -82,58 +81,80 @@ class Changing:
         self.name = name
         self.moved = 0
         self.looks = 0
-        self.find_will: Callable[[Name], Awaitable[m.Seen | None]] = _no_will
+        self.find_will: FindWill = no_will
         """Who answers for somebody that says nothing: what it told its neighbours last."""
+        self.seen: list[Name] = []
+        """Whom the last plan asked: one that is made again begins with them."""
+        self._prepared: Looking | None = None
 
     async def plan(
         self, planner: Callable[[], Planning[Plan | None]], ahead: Sequence[Name] = ()
     ) -> tuple[Plan | None, dict[Name, Place]]:
-        """The plan, and the places that it was made from.  `ahead`: asked all at once first.
+        """The plan, and the places that it was made from.  `ahead`: asked all at once first, unless
+        `prepare` did so.
 
         Sights that contradict each other are of different moments, and a change lies between them:
         all are asked for once more, and the planner begins anew."""
-        sights: dict[Name, Sight | None] = {}
-        for _ in range(FRESH_STARTS):
-            names = dict.fromkeys([*ahead, *sights])
-            sights = {}
-            for seen in await self.station.look_many(names, self.station.settings.call_s):
-                sights[seen.sight.place.name] = seen.sight
-            planning = planner()
-            torn = False
-            try:
-                name = next(planning)
-                for _ in range(MOST_LOOKS):
-                    if name not in sights:
-                        await self._look(name, sights)
-                    torn = not agrees(sights[name], sights.values())
-                    if torn:
-                        self.station.counts["contradictions"] += 1
-                        break
-                    name = planning.send(sights[name])
-            except StopIteration as done:
-                plan: Plan | None = done.value
-                return plan, {n: sight.place for n, sight in sights.items() if sight is not None}
-            except (Blind, AssertionError, LookupError, ValueError):
-                # Sights of different moments, or lies: no plan can be made from them.
-                self.station.counts["no plan"] += 1
-                torn = False
-            planning.close()
-            if not torn:
-                break
+        looking = self._prepared or self._looking()
+        self._prepared = None
+        looking.ask(ahead)
+        try:
+            for _ in range(FRESH_STARTS):
+                plan, sights, torn = await self._planned(planner(), looking)
+                self.seen = looking.names
+                if not torn:
+                    found = sights.items()
+                    return plan, {name: sight.place for name, sight in found if sight is not None}
+                looking.close()
+                looking = self._looking()
+                looking.ask(self.seen)
+        finally:
+            looking.close()
         return None, {}
 
-    async def _look(self, name: Name, sights: dict[Name, Sight | None]) -> None:
-        """Asks this one; and, at once, those who stand in one row with it somewhere: whoever looks
-        at one child of a peer looks at the others next."""
-        self.looks += 1
-        row = together(name, sights.values())
-        asked = [self.station.look(each) for each in (name, *row) if each not in sights]
-        names = [each for each in (name, *row) if each not in sights]
-        for each, seen in zip(names, await asyncio.gather(*asked), strict=True):
-            if seen is None and each == name:
-                seen = await self.find_will(name)
-            if seen is not None or each == name:
-                sights[each] = seen.sight if seen is not None else None
+    def prepare(self, ahead: Iterable[Name]) -> Looking:
+        """Asks these now; the next plan is made from what they answer."""
+        self.forget()
+        self._prepared = self._looking()
+        self._prepared.ask(ahead)
+        return self._prepared
+
+    def forget(self) -> None:
+        """What was prepared is of no use."""
+        if self._prepared is not None:
+            self._prepared.close()
+            self._prepared = None
+
+    def _looking(self) -> Looking:
+        return Looking(self.station, self.find_will, MOST_LOOKS)
+
+    async def _planned(
+        self, planning: Planning[Plan | None], looking: Looking
+    ) -> tuple[Plan | None, dict[Name, Sight | None], bool]:
+        """The plan; the sights that it saw; whether two of them contradict each other."""
+        sights: dict[Name, Sight | None] = {}
+        try:
+            name = next(planning)
+            for _ in range(MOST_LOOKS):
+                if name not in sights:
+                    soon = name.soon if isinstance(name, Wanted) else ()
+                    row = together(name, sights.values())
+                    looking.ask([name, *row, *soon[:MOST_SOON]])
+                    sights[int(name)] = await looking.sight(name)
+                    self.looks += 1
+                if not agrees(sights[name], sights.values()):
+                    self.station.counts["contradictions"] += 1
+                    return None, sights, True
+                name = planning.send(sights[name])
+        except StopIteration as done:
+            plan: Plan | None = done.value
+            return plan, sights, False
+        except (Blind, AssertionError, LookupError, ValueError):
+            # Sights of different moments, or lies: no plan can be made from them.
+            self.station.counts["no plan"] += 1
+        finally:
+            planning.close()
+        return None, sights, False
 
     async def change(
         self,

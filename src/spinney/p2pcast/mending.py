@@ -52,8 +52,8 @@ class Mending(Tending):
             return
         self._gathered[tree] = gathering = Gathering(station, LOOK_S)
         gathering.ask(self._near(tree)[:NEAR])
-        # As many as there may be orphans of one parent: they should not all ask the same.
-        gathering.ask_far(self.finder, max(station.settings.contacts, station.stripes))
+        # More than there may be orphans of one parent: they should not all ask the same.
+        gathering.ask_far(self.finder, max(station.settings.contacts, 2 * station.stripes))
         dead, up = self.seat.place.parents[tree], self.seat.limbs[tree].up
         if dead >= 0 and up != NOBODY:
             doubt = codec.pack_delete(m.Delete(self.seat.name, dead))
@@ -111,6 +111,7 @@ class Mending(Tending):
             gathering.ask_far(self.finder, 2 * station.settings.contacts + 2 * turn)
             gathering.ask(self._near(tree)[:4])
         asking = Asking(seat, tree, dead, turn, station.host.rng, station.reaching)
+        refused = False
         while len(asking.tried) < ASKED_A_ROUND and seat.place.parents[tree] == NOBODY:
             chosen = asking.next(gathering)
             if chosen is None:
@@ -123,6 +124,10 @@ class Mending(Tending):
             if answer.taking is m.Taking.TAKEN:
                 return True
             station.counts[f"refused: {answer.taking.name}"] += 1
+            if answer.taking is m.Taking.FULL and not refused:
+                # Others were quicker: what was seen before is old, so others yet are asked.
+                gathering.ask_far(self.finder, 2 * station.stripes)
+                refused = True
             asking.told(answer.others)
         return False
 

@@ -20,7 +20,7 @@ from spinney.errors import NoPeersError
 from spinney.net.host import Address, Datagrams, Host
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.changing import Changing
-from spinney.p2pcast.filling import Filling
+from spinney.p2pcast.filling import CONTACTS, Filling
 from spinney.p2pcast.finding import AtSource, Finder
 from spinney.p2pcast.mending import Mending
 from spinney.p2pcast.place import NOBODY, Name, Place, empty_place
@@ -68,6 +68,7 @@ class ForestNode:
         self.attempts = 0
         """Of joining."""
         self._datagrams: Datagrams | None = None
+        self._filling: Filling | None = None
 
     @property
     def name(self) -> Name:
@@ -99,6 +100,8 @@ class ForestNode:
             self.seat.patience_s *= FILL_PATIENCE
             filling = Filling(station, self.seat, self.finder)
             station.on_dead = lambda seat, dead: filling.died(dead)
+            station.on_doubtful_parent = lambda seat, tree: filling.suspect(tree)
+            self._filling = filling
         station.on_cheat = lambda name, tree: self._found_cheating(name, tree)
         station.on_dropped = lambda seat, child: self._dropped(child)
         station.use(krpc)
@@ -132,7 +135,7 @@ class ForestNode:
             if self.seat.place.version == 0:
                 await asyncio.sleep(pause_s * self.host.rng.uniform(0.5, 1.5))
                 pause_s = min(2 * pause_s, settings.backoff_most_s)
-        await self.finder.some(0, staying=True)
+        await self._register()
         if self.station.reaching.is_closed_here and not self.is_placed:
             raise NoPeersError(
                 "this peer cannot be reached from outside, and those that can have no slot left "
@@ -208,10 +211,13 @@ class ForestNode:
         while True:
             await asyncio.sleep(self.settings.renew_s * self.host.rng.uniform(0.8, 1.0))
             if self.seat.place.version and not self.seat.leaves:
-                await self.finder.some(0, staying=True)
+                await self._register()
 
     async def _register(self) -> None:
-        await self.finder.some(0, staying=True)
+        filling = self._filling
+        joined = await self.finder.some(CONTACTS if filling else 0, staying=True)
+        if filling is not None and joined.names:
+            filling.contacts = joined.names
 
     # -- going ----------------------------------------------------------------------------
 

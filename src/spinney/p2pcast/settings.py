@@ -28,6 +28,9 @@ class Settings:
     """A child silent for so long may be replaced by its own child at once; else it is probed."""
     call_s: float = 0.5
     """A call's time limit: five hops of 100 ms would be one; a round trip is two."""
+    resend_s: float = 0.25
+    """A call unanswered for so long is sent again, where it has several attempts: a round trip of
+    200 ms, and some."""
     lock_s: float = 0.6
     lock_attempts: int = 2
     apply_attempts: int = 4

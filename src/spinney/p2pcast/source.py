@@ -125,6 +125,7 @@ class SourceNode:
             station.fills = True
             filling = Filling(station, self.special, self.mending.finder)
             station.on_dead = lambda seat, dead: filling.died(dead)
+            station.on_doubtful_parent = lambda seat, tree: filling.suspect(tree)
             for seat in (self.source, self.special):
                 seat.child_dead_s *= FILL_PATIENCE
                 seat.patience_s *= FILL_PATIENCE

@@ -19,6 +19,7 @@ from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.adopting import Adopting
 from spinney.p2pcast.book import Book
+from spinney.p2pcast.calling import answered
 from spinney.p2pcast.place import NOBODY, SOURCE, Name, Place
 from spinney.p2pcast.reaching import Reaching
 from spinney.p2pcast.seat import Seat
@@ -118,15 +119,21 @@ class Station:
     async def ask(
         self, name: Name, method: bytes, body: bytes, *, timeout_s: float, attempts: int = 1
     ) -> object:
-        """The packed answer.  Raises `NoAnswerError` (also where no address is known) or
-        `CallError`."""
+        """The packed answer, waited for `timeout_s` for each of the `attempts`; these are made
+        sooner than that, and an answer to any of them serves.  Raises `NoAnswerError` (also where
+        no address is known) or `CallError`."""
         address = self.book.find(name)
         if address is None:
             raise NoAnswerError(f"nobody said where {name} is")
         await self.reaching.open_way(name, address)
-        arguments = self._arguments(method, body)
-        values = await self.krpc.call(
-            address, method, arguments, timeout_s=timeout_s, attempts=attempts
+        values = await answered(
+            self.krpc,
+            address,
+            method,
+            lambda: self._arguments(method, body),
+            wait_s=timeout_s * attempts,
+            resend_s=self.settings.resend_s,
+            sendings=attempts,
         )
         return values.get(b"b")
 
@@ -139,24 +146,31 @@ class Station:
         method = b"p2pcast.takeon" if call.dead == NOBODY else b"p2pcast.substitute"
         # The dead one is probed meanwhile.
         wait_s = self.settings.call_s + (0.3 if call.dead != NOBODY else 0.0)
-        arguments = {**self._arguments(method, body), b"o": 1}
-        # Once only: there are others to ask, and this one may have fallen, too.
-        values = await self.krpc.call(address, method, arguments, timeout_s=wait_s, attempts=1)
+        # There are others to ask, and this one may have fallen, too: it is not waited for longer.
+        values = await answered(
+            self.krpc,
+            address,
+            method,
+            lambda: {**self._arguments(method, body), b"o": 1},
+            wait_s=wait_s,
+            resend_s=self.settings.resend_s,
+            sendings=2,
+        )
         return values.get(b"b")
 
-    async def look(self, name: Name, timeout_s: float | None = None) -> m.Seen | None:
+    async def look(
+        self, name: Name, timeout_s: float | None = None, attempts: int = 1
+    ) -> m.Seen | None:
         """SEARCH: what somebody says of its place; None if nobody answers."""
         own = self.seats.get(name)
         if own is not None:
             return own.seen()
-        if name in self.wills.dead:
-            return self.wills.dead[name]
         if name == NOBODY or self.distrusts(name):
             return None
         body = codec.pack_search(m.Search(name), self.stripes)
         self.counts["search"] += 1
         wait_s = timeout_s or self.settings.call_s
-        attempts = 1 if timeout_s else 2
+        attempts = attempts if timeout_s else 2
         try:
             data = await self.ask(
                 name, b"p2pcast.search", body, timeout_s=wait_s, attempts=attempts

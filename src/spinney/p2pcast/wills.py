@@ -6,7 +6,6 @@ them; nobody else can say what they were.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from spinney.p2pcast import codec
@@ -23,17 +22,10 @@ class Wills:
 
     def __init__(self, station: Station) -> None:
         self.station = station
-        self.dead: dict[Name, m.Seen] = {}
-        """Those whose places are just being filled: their wills answer for them."""
         self._said: dict[Name, m.Seen] = {}
 
     def of(self, name: Name) -> m.Seen | None:
         return self._said.get(name)
-
-    def bury(self, name: Name, will: m.Seen) -> None:
-        """From now on its will answers for it; whoever buries it takes it out of `dead` again."""
-        self.dead[name] = replace(will, sight=replace(will.sight, alive=False))
-        self.station.book.learn(will.known)
 
     def heard(self, body: object) -> None:
         """A neighbour tells its whole place."""

@@ -20,8 +20,9 @@ from spinney.p2pcast.plans.leaving import plan_leave
 
 T = TypeVar("T")
 
-MOST_FALLEN = 16
-"""In one plan: its participants must all agree, and each fallen peer brings some fifteen."""
+MOST_FALLEN = 128
+"""In one plan: where a fifth falls, most of the fallen are neighbours of each other, and no part of
+them can be filled without the others.  All who are touched must agree."""
 
 
 class Composing:

@@ -12,7 +12,7 @@ still is at that version, and either gives each its new place or changes nothing
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -20,6 +20,19 @@ from spinney.p2pcast.place import NOBODY, Cohort, Name, Place, Sight, empty_plac
 
 T = TypeVar("T")
 Planning: TypeAlias = Generator[Name, Sight | None, T]
+
+
+class Wanted(int):
+    """A name that a planner asks for, with those that it will probably ask for next: over a network
+    they are asked at once, or each would cost a round trip."""
+
+    soon: tuple[Name, ...]
+
+    @classmethod
+    def first(cls, name: Name, soon: Iterable[Name]) -> Wanted:
+        wanted = cls(name)
+        wanted.soon = tuple(dict.fromkeys(each for each in soon if each != NOBODY))
+        return wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +100,13 @@ class Sketch:
         return sum(len(row) for row in self.children)
 
     @property
+    def near(self) -> list[Name]:
+        """Parents, children, mates: whom a plan that takes it out has to look at."""
+        mates = [name for _, name in self.cohort]
+        children = [name for row in self.children for name in row]
+        return [name for name in (*self.parents, *children, *mates) if name != NOBODY]
+
+    @property
     def free(self) -> int:
         """Children that it can still take, in whatever tree the rules allow."""
         return len(self.parents) + self.before.spare - self.load if self.name >= 0 else 0
@@ -132,12 +152,13 @@ class Draft:
         fresh.barred = dict(self.barred)
         return fresh
 
-    def look(self, name: Name) -> Planning[Sketch | None]:
-        """The peer as this draft has it so far; asked for at most once."""
+    def look(self, name: Name, soon: Iterable[Name] = ()) -> Planning[Sketch | None]:
+        """The peer as this draft has it so far; asked for at most once.  `soon`: who will be asked
+        for next, unless this one ends the search."""
         known = self.known.get(name)
         if known is not None:
             return known
-        sight = yield name
+        sight = yield Wanted.first(name, [each for each in soon if each not in self.known])
         if sight is None:
             return None
         self.known[name] = sketch = Sketch(sight)
@@ -148,9 +169,9 @@ class Draft:
                 self.met[parent] = None
         return sketch
 
-    def must(self, name: Name) -> Planning[Sketch]:
+    def must(self, name: Name, soon: Iterable[Name] = ()) -> Planning[Sketch]:
         """As `look`, where nothing can be planned without an answer.  Raises `Blind`."""
-        known = yield from self.look(name)
+        known = yield from self.look(name, soon)
         if known is None:
             raise Blind(name)
         return known

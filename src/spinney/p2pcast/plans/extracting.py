@@ -98,11 +98,12 @@ def shed_all(draft: Draft, peer: Sketch, prospects: Prospects, rng: Rng) -> Plan
 
 
 def _look_around(draft: Draft, peer: Sketch) -> Planning[None]:
+    near = peer.near
     for name in peer.parents:
-        yield from draft.must(name)
+        yield from draft.must(name, near)
     for row in peer.children:
         for name in row:
-            yield from draft.must(name)
+            yield from draft.must(name, near)
 
 
 def _into_slot(draft: Draft, orphan: Sketch, stripe: int, prospects: Prospects) -> Planning[bool]:

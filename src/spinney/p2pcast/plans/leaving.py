@@ -20,7 +20,7 @@ inner children that are older rise first (`seniority`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from spinney.net.host import Rng
 from spinney.p2pcast.place import Name
@@ -37,8 +37,10 @@ FEW = 6
 """Peers with few children that are tried when there is hardly anybody without."""
 SINK_LEVELS = 1
 """Levels by which a fallen peer's place sinks, to older peers' good, before it is filled."""
+AHEAD = 16
+"""Of these, so many at once: two rows of children."""
 ENOUGH = 3
-"""Candidates after which the search for a substitute ends."""
+"""Candidates after which the search for a substitute ends; one, where it took long."""
 
 
 def plan_leave(
@@ -146,15 +148,15 @@ def _substitutes(
     queue += [name for name in contacts if name not in queue]
     asked = 0
     for name in queue:
-        if len(found) >= ENOUGH or asked >= SEARCH_LOOKS:
+        if len(found) >= (ENOUGH if asked < AHEAD else 1) or asked >= SEARCH_LOOKS:
             break
         asked += 1
-        each = yield from draft.look(name)
+        each = yield from draft.look(name, _soon(draft, queue[asked:], found.values()))
         if each is None or name == peer.name:
             continue
         if asked < SEARCH_LOOKS and not each.is_leaf(peer.stripe):
-            at = queue.index(name) + 1
             below = [row for row in each.children[peer.stripe] if row not in queue]
+            at = len(queue)
             if name in peer.children[peer.stripe]:
                 at = len(peer.children[peer.stripe])
             queue[at:at] = below
@@ -162,7 +164,8 @@ def _substitutes(
             found[name] = each
         for parent in list(draft.met):
             if parent not in found and parent != peer.name:
-                sketch = yield from draft.look(parent)
+                soon = _soon(draft, queue[asked:], found.values())
+                sketch = yield from draft.look(parent, soon)
                 if sketch is not None and _can_substitute(sketch):
                     found[parent] = sketch
     few = [
@@ -171,6 +174,13 @@ def _substitutes(
     few = [each for each in few if each.name not in draft.barred]
     few.sort(key=lambda each: each.load)
     return [*found.values(), *few[:FEW]]
+
+
+def _soon(draft: Draft, queue: Sequence[Name], found: Iterable[Sketch]) -> list[Name]:
+    """Whom the search asks next: incomplete peers that were named, some in the queue, and who
+    stands around a substitute."""
+    near = [name for each in found for name in each.near]
+    return [*draft.met, *[name for name in queue if name not in draft.known][:AHEAD], *near]
 
 
 def _can_substitute(peer: Sketch) -> bool:

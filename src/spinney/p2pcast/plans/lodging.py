@@ -7,13 +7,15 @@ has this child elsewhere (dedupe).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from spinney.net.host import Rng
 from spinney.p2pcast.place import NOBODY, SPECIAL, Name
 from spinney.p2pcast.plans.draft import Draft, Planning, Sketch
 from spinney.p2pcast.plans.scouting import is_free_leaf, may_be_inner, walk_to_leaf
 
+HOSTS_AHEAD = 3
+"""Hosts whose children are asked for at once."""
 DEEPEST = 64
 """Levels of a walk down: more than any tree has that is not a chain."""
 
@@ -109,15 +111,10 @@ def host_with_room(
 ) -> Planning[Sketch | None]:
     """Where spare slots leave some peers with few children: one of those lends a slot."""
     owned = {own, *(host.stripe for host in hosts)}
-    for host in list(draft.known.values()):
-        if host.name < 0 or host.name in draft.barred or not host.alive or host in hosts:
-            continue
-        if host.lendable <= 0 or not host.is_leaf(own):
-            continue
-        if host.cohort:
-            if own in (stripe for stripe, _ in host.cohort):
-                continue
-        elif host.stripe in owned or not (yield from _has_leaves(draft, host)):
+    row = [each for each in draft.known.values() if _may_host(draft, each, own, owned, hosts)]
+    for at, host in enumerate(row):
+        soon = [name for each in row[at : at + HOSTS_AHEAD] for name in _asked_of(each, own)]
+        if not host.cohort and not (yield from _has_leaves(draft, host, soon)):
             continue
         placed = yield from lodge(draft, host, orphan, own, rng)
         if placed is not None and not host.cohort:
@@ -126,9 +123,23 @@ def host_with_room(
     return None
 
 
-def _has_leaves(draft: Draft, peer: Sketch) -> Planning[bool]:
+def _may_host(draft: Draft, host: Sketch, own: int, owned: set[int], hosts: list[Sketch]) -> bool:
+    if host.name < 0 or host.name in draft.barred or not host.alive or host in hosts:
+        return False
+    if host.lendable <= 0 or not host.is_leaf(own):
+        return False
+    if host.cohort:
+        return own not in (stripe for stripe, _ in host.cohort)
+    return host.stripe not in owned
+
+
+def _asked_of(host: Sketch, own: int) -> list[Name]:
+    return [*host.children[host.stripe], host.parents[own]]
+
+
+def _has_leaves(draft: Draft, peer: Sketch, soon: Iterable[Name]) -> Planning[bool]:
     for name in peer.children[peer.stripe]:
-        child = yield from draft.look(name)
+        child = yield from draft.look(name, soon)
         if child is None or not child.is_leaf(peer.stripe):
             return False
         draft.rely(child)
@@ -154,8 +165,8 @@ def host_by_shifting(
             continue
         start = parent
         if not parent.is_settled and parent.parents[stripe] >= 0:
-            start = yield from draft.must(parent.parents[stripe])
-        host = yield from _lowest(draft, start, stripe, rng)
+            start = yield from draft.must(parent.parents[stripe], _around(vacant))
+        host = yield from _lowest(draft, start, stripe, rng, _around(vacant))
         if host is None or host.children[own] or host.cohort:
             continue
         if host.lendable < (0 if host is not parent else 1):
@@ -179,7 +190,14 @@ def host_by_shifting(
     return None
 
 
-def _lowest(draft: Draft, start: Sketch, stripe: int, rng: Rng) -> Planning[Sketch | None]:
+def _around(vacant: dict[int, Sketch]) -> list[Name]:
+    rows = [(each.parents[stripe], *each.children[stripe]) for stripe, each in vacant.items()]
+    return [name for row in rows for name in row]
+
+
+def _lowest(
+    draft: Draft, start: Sketch, stripe: int, rng: Rng, soon: Iterable[Name]
+) -> Planning[Sketch | None]:
     """Down from a peer to one whose children are all leaves, over settled owners of the tree.
 
     Fallen ones count: whoever fills their places finds them as they are left here.
@@ -190,7 +208,7 @@ def _lowest(draft: Draft, start: Sketch, stripe: int, rng: Rng) -> Planning[Sket
             return None
         children = []
         for name in peer.children[stripe]:
-            children.append((yield from draft.must(name)))
+            children.append((yield from draft.must(name, [*peer.children[stripe], *soon])))
         inner = [child for child in children if not child.is_leaf(stripe)]
         if not inner:
             draft.rely(*children)
