@@ -266,9 +266,11 @@ def test_who_takes_and_does_not_serve_is_left_and_not_asked_again(seed: int) -> 
         station.pass_on = idles  # type: ignore[method-assign, assignment]
         await asyncio.sleep(14.0)
         for child in children:
-            assert nodes[child].station.counts["distrusted: brought nothing"]
+            assert nodes[child].place.parents[seat.place.stripe] != name
+        assert any(nodes[child].station.counts["avoided"] for child in children)
         await asyncio.sleep(18.0)
-        assert any(nodes[child].station.counts["distrusted: kept it back"] for child in children)
+        watched = [audience.broadcast.source.station, *(nodes[child].station for child in children)]
+        assert any(each.counts["distrusted: kept it back"] for each in watched)
         refused = nodes.keys() - set(audience.broadcast.source.peers)
         assert refused == {name}, "it alone is no longer handed out"
         assert not audience.broadcast.registry.desk.counts["false accusations"]
@@ -397,3 +399,33 @@ def test_local_addresses_are_in_no_network_and_the_rule_is_a_setting() -> None:
         assert Seat(place, Settings(), book, 0.0).is_beside_parent(20, 0) is beside
         seat = Seat(place, Settings(parents_apart=False), book, 0.0)
         assert not seat.is_beside_parent(20, 0), apart
+
+
+@pytest.mark.parametrize("seed", SEEDS[:2])
+def test_who_is_only_avoided_keeps_its_places_in_other_trees(seed: int) -> None:
+    """A parent that brought nothing may be cut off itself: it stays a neighbour, and lives."""
+
+    async def story(audience: Audience) -> None:
+        await stands(audience)
+        nodes = {each: viewer.node for each, viewer in audience.viewers.items()}
+        child, parent = next(
+            (node, parent)
+            for node in nodes.values()
+            for parent in node.place.parents
+            if parent in nodes
+        )
+        guard, source = child.station.guard, audience.broadcast.source.station
+        assert guard is not None
+        assert source.guard is not None
+        guard.avoid(parent)
+        refused = dict(guard.refused)
+        assert await child.station.look(parent) is not None
+        with pytest.raises(CallError):
+            await child.station.ask_orphan(m.TakeOn(parent, child.name, 0, 1), b"")
+        source.guard.distrust(parent, "cheats", 10.0)
+        audience.broadcast.source.accused(parent)
+        await asyncio.sleep(4.0)
+        assert guard.refused == refused, "what it signs is heard"
+        assert parent in audience.broadcast.source.peers, "who is not asked is not called dead"
+
+    play(story, seed)

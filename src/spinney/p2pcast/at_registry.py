@@ -129,7 +129,7 @@ class AtRegistry:
     def _names(self, count: int) -> m.Joined:
         """Of those told: the last ones, as many as are wanted."""
         station = self.station
-        names = [name for name in reversed(self._told) if not station.distrusts(name)]
+        names = [name for name in reversed(self._told) if not station.avoids(name)]
         names = names[: max(count, 0)]
         if count and self._peers == 0:
             names.append(SOURCE)

@@ -9,6 +9,8 @@ from spinney.p2pcast.identity import name_of
 from spinney.p2pcast.place import Name
 from spinney.p2pcast.registry import Member, Registry
 
+EXPELLED_S = 600.0
+"""As long as what three witnesses said."""
 INDEX_S = 0.5
 """How old the index by name may be: the registry itself knows peers by their ids."""
 
@@ -22,6 +24,7 @@ class Carried(MutableMapping[Name, Address]):
         self._stream = stream
         self._index: dict[Name, Member] = {}
         self._made_at = -INDEX_S
+        self.expelled = 0
 
     def _members(self) -> dict[Name, Member]:
         now = self._host.time()
@@ -64,3 +67,12 @@ class Carried(MutableMapping[Name, Address]):
         member = self._members().get(name)
         if member is not None:
             self._registry.delete(self._stream, member.peer)
+
+    def expel(self, name: Name) -> None:
+        """The source itself, which everybody trusts, found it cheating: no witness is needed."""
+        member = self._members().get(name)
+        if member is not None:
+            self.expelled += 1
+            until = self._host.time() + EXPELLED_S
+            self._registry.mark_bad(self._stream, member.peer, until)
+            self._made_at = -INDEX_S

@@ -72,6 +72,11 @@ class Registered:
             if last != name:
                 self._names[at], self._at[last] = last, at
 
+    def expel(self, name: Name) -> None:
+        """The source itself found it cheating: not handed out until it says again that it is here
+        (a registry remembers it for longer)."""
+        self.remove(name)
+
 
 class SourceNode:
     """The source of a forest of `stripes` trees, whose peers offer `spare` slots."""
@@ -129,6 +134,7 @@ class SourceNode:
                 seat.child_dead_s *= FILL_PATIENCE
                 seat.patience_s *= FILL_PATIENCE
         station.on_dropped = lambda seat, child: self.accused(child)
+        station.on_cheat = lambda name, tree: self.peers.expel(name)
         station.served = {b"join": self._join, b"delete": self._delete, b"place": self._place}
         station.served[b"heirs"] = self._heirs_of
         station.served[b"dial"] = self._dial
@@ -189,6 +195,8 @@ class SourceNode:
 
     def accused(self, name: Name) -> None:
         """Somebody says that a peer is dead: it is asked itself."""
+        if self.station.distrusts(name):
+            return  # it lives, and is not asked: what we would not hear is no death
         if name in self.peers and name not in self._checking:
             self._checking[name] = None
             self.station.book.learn({name: self.addresses[name]})

@@ -133,7 +133,7 @@ class Station:
     async def ask_orphan(self, call: m.TakeOn, body: bytes) -> object:
         """TAKEON, or SUBSTITUTE, of an orphan.  Raises as `ask`."""
         address = self.book.find(call.target)
-        if address is None or self.distrusts(call.target):
+        if address is None or self.avoids(call.target):
             raise CallError("nobody said where it is, or it was found cheating", SERVER)
         await self.reaching.open_way(call.target, address)
         method = b"p2pcast.takeon" if call.dead == NOBODY else b"p2pcast.substitute"
@@ -198,6 +198,9 @@ class Station:
 
     def distrusts(self, name: Name) -> bool:
         return self.guard is not None and self.guard.is_distrusted(name)
+
+    def avoids(self, name: Name) -> bool:
+        return self.guard is not None and self.guard.is_avoided(name)
 
     @property
     def stripes(self) -> int:
