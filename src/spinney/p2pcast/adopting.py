@@ -9,12 +9,14 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from spinney.errors import WireError
+from spinney.errors import CallError, WireError
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
-from spinney.p2pcast.attaching import taking, with_child
+from spinney.p2pcast.attaching import may_move, taking, with_child
+from spinney.p2pcast.carrying import least_of, shortfall
 from spinney.p2pcast.place import INCOMPLETE, NOBODY, SOURCE, Name
 from spinney.p2pcast.seat import Seat
+from spinney.p2pcast.signing import CANNOT_CARRY
 from spinney.wire.krpc_messages import Arguments, Query
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ class Adopting:
         call = codec.read_take_on(body)
         seat = self.station.seat(call.target)
         dead, now = call.dead, self._loop.time()
+        least = least_of(self.station.settings, self.station.stripes)
+        if 0 < call.slots < least:
+            error = shortfall(call.slots, self.station.settings, self.station.stripes)
+            raise CallError(str(error), CANNOT_CARRY)
         if call.tree >= self.station.stripes:
             raise WireError("a tree that is not")
         if dead == NOBODY or dead not in seat.place.children[call.tree]:
@@ -82,7 +88,13 @@ class Adopting:
             answer = m.Taking.BUSY
         else:
             answer = taking(
-                seat.place, limb.above, limb.sequence, call, gone=gone, leaves=len(leaves)
+                seat.place,
+                limb.above,
+                limb.sequence,
+                call,
+                gone=gone,
+                leaves=len(leaves),
+                moves=seat.place.stripe != tree and may_move(seat.place, seat.free_above()),
             )
         if answer is m.Taking.TAKEN:
             if call.child >= 0:
@@ -90,6 +102,8 @@ class Adopting:
             if call.child not in seat.place.children[tree]:
                 dead = call.dead if gone else NOBODY
                 self.station.counts["taken"] += 1
+                if seat.name >= 0 and seat.place.stripe != tree:
+                    self._send_all_away(seat)
                 place = with_child(seat.place, tree, call.child, dead)
                 if seat.name != SOURCE and place.room < 0:
                     self._send_away(seat, tree, leaves[0], call.child)
@@ -110,6 +124,12 @@ class Adopting:
             self.station.book.of(others),
         )
         return {b"b": codec.pack_taken(taken)}
+
+    def _send_all_away(self, seat: Seat) -> None:
+        """It goes over to a tree that has no slot left; its own has some for its few children."""
+        for tree, child in seat.place.edges():
+            self.station.counts["moved over"] += 1
+            self.station.tell(child, b"p2pcast.update", seat.farewell(tree))
 
     def _send_away(self, seat: Seat, tree: int, leaf: Name, newcomer: Name) -> None:
         """DIRECT: a leaf makes way for a branch, and is told whom it may ask."""

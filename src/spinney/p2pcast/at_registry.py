@@ -135,7 +135,7 @@ class AtRegistry:
             names.append(SOURCE)
         known = {name: self._told[name] for name in names if name >= 0}
         station.book.learn(known)
-        spare = station.seats[self.signer.name].place.spare
+        spare = max(station.seats[self.signer.name].place.spare, 0)
         return m.Joined(station.stripes, spare, self._peers, tuple(names), known)
 
     # -- the dead, and going --------------------------------------------------------------

@@ -30,12 +30,20 @@ def is_newer(sequence: int, than: int) -> bool:
 
 
 def taking(
-    place: Place, above: int, sequence: int, call: TakeOn, *, gone: bool, leaves: int = 0
+    place: Place,
+    above: int,
+    sequence: int,
+    call: TakeOn,
+    *,
+    gone: bool,
+    leaves: int = 0,
+    moves: bool = False,
 ) -> Taking:
     """Does a peer take this orphan?  `above`: the state of its parent in that tree; `sequence`: the
     newest number that it has there; `gone`: the orphan's dead parent is its child and it has
     checked that it is dead.  `leaves`: children there that work for other trees; one of them makes
-    way for an orphan that owns the tree: a leaf finds another slot, whole branches hardly."""
+    way for an orphan that owns the tree: a leaf finds another slot, whole branches hardly.
+    `moves`: it would send its few children away and work for that tree (`may_move`)."""
     tree = call.tree
     if tree >= len(place.parents):
         return Taking.FULL
@@ -54,20 +62,36 @@ def taking(
         return Taking.BEHIND
     if not row and above < 0:
         return Taking.FULL  # an only-child stays a leaf
-    if place.stripe != tree and place.out_degree:
+    if place.stripe != tree and place.out_degree and not moves:
         return Taking.FULL
     if left < len(place.parents) + place.spare or (call.inner and leaves):
         return Taking.TAKEN
     return Taking.FULL
 
 
+MOST_MOVED = 2
+"""Children that a peer sends away to help a tree that has no slot left."""
+
+
+def may_move(place: Place, free: int) -> bool:
+    """May it leave its tree for one that has no slot left?  `free`: slots of others in its own
+    tree that it knows of, for its children; one child finds one in any case, or in its turn has
+    somebody move.  A root stays."""
+    if place.stripe < 0 or place.cohort or place.parents[place.stripe] == SOURCE:
+        return False
+    return 0 < place.out_degree <= max(1, min(MOST_MOVED, free))
+
+
 def with_child(place: Place, tree: int, child: Name, dead: Name = NOBODY) -> Place:
-    """The place with the orphan as a child, in the dead one's stead if that is there.  A childless
-    peer of another stripe works for this tree from now on."""
+    """The place with the orphan as a child, in the dead one's stead if that is there.  A peer of
+    another stripe works for this tree from now on, and has no other children."""
     row = [name for name in place.children[tree] if name not in (dead, child)]
-    rows = list(place.children)
+    changes = place.name >= 0 and place.stripe != tree
+    rows: list[tuple[Name, ...]] = list(place.children)
+    if changes:
+        rows = [()] * len(place.parents)
     rows[tree] = (*row, child)
-    stripe = tree if place.name >= 0 and place.stripe != tree else place.stripe
+    stripe = tree if changes else place.stripe
     return replace(place, stripe=stripe, children=tuple(rows), version=place.version + 1)
 
 
@@ -83,6 +107,11 @@ def without_children(place: Place, lost: Iterable[tuple[int, Name]]) -> Place:
 def with_parent(place: Place, tree: int, parent: Name) -> Place:
     parents = (*place.parents[:tree], parent, *place.parents[tree + 1 :])
     return _at(place, parents=parents)
+
+
+def with_spare(place: Place, spare: int) -> Place:
+    """The same place, that offers more or less from now on."""
+    return _at(place, spare=spare)
 
 
 def _at(place: Place, **changed: object) -> Place:
@@ -114,19 +143,21 @@ def may_become(old: Place, new: Place) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Somebody who might take an orphan, at this depth.  `last`: it has no free slot in that tree,
-    but is childless and may change over to it, or has a leaf that may be displaced."""
+    """Somebody who might take an orphan, at this depth.  `last` 1: it has no free slot in that
+    tree, but is childless and may change over to it, or has a leaf that may be displaced; 2: it
+    would have to send its few children away."""
 
     name: Name
     depth: int
-    last: bool = False
+    last: int = 0
 
 
 def candidates(
-    tree: int, sequence: int, seen: Iterable[Seen], *, inner: bool = False
+    tree: int, sequence: int, seen: Iterable[Seen], *, inner: bool = False, moves: bool = False
 ) -> dict[Name, Candidate]:
     """From sights: those who have room in the tree themselves, and parents that have; childless
-    peers; for an orphan with children there also parents of leaves."""
+    peers; for an orphan with children there also parents of leaves.  With `moves`, those with few
+    children, in trees that have room for these."""
     found: dict[Name, Candidate] = {}
     for each in seen:
         place, above = each.sight.place, each.sight.above[tree]
@@ -141,11 +172,15 @@ def candidates(
         if slot >= 0 and slot not in found:
             found[slot] = Candidate(slot, depth)
         if inner and above >= 0 and parent >= 0 and place.stripe != tree:
-            found.setdefault(parent, Candidate(parent, depth - 1, True))
+            found.setdefault(parent, Candidate(parent, depth - 1, 1))
         if place.name < 0 or (place.is_leaf(tree) and above < 0) or place.cohort:
             continue
         if place.stripe == tree and place.room > 0:
             found[place.name] = Candidate(place.name, depth)
         elif not place.out_degree:
-            found[place.name] = Candidate(place.name, depth + 1, True)
+            found[place.name] = Candidate(place.name, depth + 1, 1)
+        elif moves and place.stripe >= 0:
+            free = MOST_MOVED if each.sight.slots[place.stripe] >= 0 else 0
+            if may_move(place, free):
+                found.setdefault(place.name, Candidate(place.name, depth + 1, 2))
     return found

@@ -50,11 +50,13 @@ SIGNED = frozenset(
         b"will",
         b"place",
         b"ticket",
+        b"late",
     )
 )
 """Calls that change something at who hears them.  What only asks needs no key."""
 _ORDERS = SIGNED - {
-    b"p2pcast." + verb for verb in (b"apply", b"undo", b"here", b"will", b"place", b"ticket")
+    b"p2pcast." + verb
+    for verb in (b"apply", b"undo", b"here", b"will", b"place", b"ticket", b"late")
 }
 DISTRUST_S = 120.0
 """A cheat is not asked for so long: twice a ticket's life."""
@@ -173,6 +175,8 @@ class Guard:
         match method:
             case b"p2pcast.here":
                 return codec.read_here(body).sender
+            case b"p2pcast.late":
+                return codec.read_late(body).sender
             case b"p2pcast.will":
                 return codec.read_seen(body).sight.place.name
             case b"p2pcast.place":
@@ -217,11 +221,11 @@ class Guard:
     def is_distrusted(self, name: Name) -> bool:
         return self._distrusted.get(name, 0.0) > self.station.host.time()
 
-    def avoid(self, name: Name) -> None:
+    def avoid(self, name: Name, seconds: float = IDLE_S) -> None:
         """Not asked to be a parent for a while.  It is obeyed and looked at: it may be cut off as
         its children are, and be a good neighbour in other trees."""
         self.station.counts["avoided"] += 1
-        self._remember(self._avoided, name, IDLE_S)
+        self._remember(self._avoided, name, seconds)
 
     def is_avoided(self, name: Name) -> bool:
         return self.is_distrusted(name) or self._avoided.get(name, 0.0) > self.station.host.time()

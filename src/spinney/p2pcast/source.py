@@ -283,7 +283,13 @@ class SourceNode:
         gone = [name for name in self.peers.names if name not in places]
         for name in gone:
             self.accused(name)
-        unplaced = [name for name in waiting if name in places]
+        able = [name for name, place in places.items() if place.spare >= 0]
+        if self.stripes <= len(able) < len(places):
+            # A layout has no place for who carries less than f: it would take that from all.
+            for name in waiting:
+                self._waiting.pop(name, None)
+            return
+        unplaced = [name for name in waiting if name in able]
         if not unplaced and not leaving:
             known = {**places, SOURCE: self.source.place, SPECIAL: self.special.place}
             try:
@@ -294,7 +300,7 @@ class SourceNode:
                 self._broken += 1
                 if self._broken < 2:
                     return
-        kept = [place for name, place in places.items() if name not in leaving]
+        kept = [place for name, place in places.items() if name not in leaving and place.spare >= 0]
         if await self._lay_out(kept):
             self._broken = 0
             for place in kept:

@@ -75,6 +75,9 @@ class Station:
         self.on_doubtful_parent: Callable[[Seat, int], None] = lambda seat, tree: None
         self.on_dropped: Callable[[Seat, Name], None] = lambda seat, child: None
         self.on_cheat: Callable[[Name, int], None] = lambda parent, tree: None
+        self.on_late: Callable[[m.Late], None] = lambda call: None
+        self.refusal: CallError | None = None
+        """Why somebody said that this peer is not for this stream."""
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._watching: Watching | None = None
@@ -229,6 +232,9 @@ class Station:
             return self._searched(query, body)
         if verb == b"will":
             self.wills.heard(body)
+            return None
+        if verb == b"late":
+            self.on_late(codec.read_late(body))
             return None
         if verb == b"doubt":
             self.adopting.doubted(codec.read_delete(body).accused)
