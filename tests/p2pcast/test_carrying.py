@@ -206,7 +206,7 @@ def test_who_delivers_late_is_left_and_offers_what_is_left(seed: int) -> None:
         counts = crowd.counts()
         assert counts["left: late"]
         assert node.station.counts["offers less"]
-        assert node.place.spare < 0
+        assert node.place.spare < 2, "than it said that it carries"
         assert node.place.out_degree <= 4 + node.place.spare
         assert node.problem is None
         await crowd.whole(20.0)

@@ -35,6 +35,11 @@ class Carried(MutableMapping[Name, Address]):
             self._made_at = now
         return self._index
 
+    def is_at(self, peer: bytes, address: Address) -> bool:
+        """Did this peer, placed or not, show the registry that it is there?"""
+        member = self._registry.member(self._stream, peer)
+        return member is not None and member.address == address
+
     @property
     def names(self) -> list[Name]:
         return list(self._members())

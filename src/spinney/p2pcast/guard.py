@@ -51,13 +51,17 @@ SIGNED = frozenset(
         b"place",
         b"ticket",
         b"late",
+        b"delete",
+        b"heirs",
+        b"dial",
+        b"dialled",
+        b"hello",
     )
 )
 """Calls that change something at who hears them.  What only asks needs no key."""
-_ORDERS = SIGNED - {
-    b"p2pcast." + verb
-    for verb in (b"apply", b"undo", b"here", b"will", b"place", b"ticket", b"late")
-}
+_ORDERS = frozenset(
+    b"p2pcast." + verb for verb in (b"takeon", b"substitute", b"replace", b"direct", b"hold")
+)
 DISTRUST_S = 120.0
 """A cheat is not asked for so long: twice a ticket's life."""
 MOST_DISTRUSTED = 256
@@ -177,6 +181,10 @@ class Guard:
                 return codec.read_here(body).sender
             case b"p2pcast.late":
                 return codec.read_late(body).sender
+            case b"p2pcast.delete" | b"p2pcast.heirs" | b"p2pcast.dial" | b"p2pcast.hello":
+                return codec.read_delete(body).sender
+            case b"p2pcast.dialled":
+                return SOURCE
             case b"p2pcast.will":
                 return codec.read_seen(body).sight.place.name
             case b"p2pcast.place":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import MutableMapping
 
+from spinney.errors import CallError
 from spinney.net.host import Address, Datagrams, Host
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
@@ -23,8 +24,10 @@ from spinney.p2pcast.identity import Signer
 from spinney.p2pcast.layout import lay_out
 from spinney.p2pcast.mending import Mending
 from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name, Place, empty_place
+from spinney.p2pcast.reaching import Dials
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.settings import Settings
+from spinney.p2pcast.signing import NOT_YOURS
 from spinney.p2pcast.station import Station
 from spinney.wire.krpc import Krpc
 from spinney.wire.krpc_messages import Arguments, Query
@@ -103,6 +106,9 @@ class SourceNode:
         self._waiting: dict[Name, m.PlaceMe] = {}
         self._leaving: dict[Name, None] = {}
         self._checking: dict[Name, None] = {}
+        self._came: dict[Name, Address] = {}
+        """From where each asked for peers last."""
+        self._dials = Dials()
         self._heirs: dict[Name, dict[Name, Address]] = {}
         self._datagrams: Datagrams | None = None
         self._sequence = int(host.wall_time() / self.settings.beat_s) % (1 << 32)
@@ -174,6 +180,10 @@ class SourceNode:
 
     def _join(self, query: Query, body: object) -> Arguments:
         call = codec.read_join(body)
+        self._came.pop(call.name, None)
+        self._came[call.name] = query.remote
+        if len(self._came) > MOST_PEERS:
+            del self._came[next(iter(self._came))]
         if call.staying:
             self.peers.add(call.name)
             self.addresses[call.name] = query.remote
@@ -228,16 +238,27 @@ class SourceNode:
         return {b"b": codec.pack_joined(joined, query.room_bytes - 16)}
 
     def _dial(self, query: Query, body: object) -> Arguments | None:
-        """Somebody wants to be dialled by a peer that it cannot reach; it said so from there."""
+        """Somebody wants to be dialled by a peer that it cannot reach.  Only who came from that
+        address before, which it has shown to be its own, and not without end: what it asks for
+        goes to that address."""
         call = codec.read_delete(body)
+        if not self._is_at(call.sender, query.remote):
+            raise CallError("you did not say that you are there", NOT_YOURS)
+        self._dials.count(query.remote[0], self.host.time())
         address = self.addresses.get(call.accused)
-        if address is not None and call.sender != NOBODY:
+        if address is not None:
             wanted = m.Joined(
                 self.stripes, self.spare, 0, (call.sender,), {call.sender: query.remote}
             )
             self.station.book.learn({call.accused: address})
             self.station.tell(call.accused, b"p2pcast.dialled", codec.pack_joined(wanted))
         return None
+
+    def _is_at(self, name: Name, address: Address) -> bool:
+        guard = self.station.guard
+        if isinstance(self.peers, Carried) and guard is not None:
+            return self.peers.is_at(guard.ids.get(name, b""), address)
+        return self._came.get(name) == address
 
     # -- few peers ------------------------------------------------------------------------
 
