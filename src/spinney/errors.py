@@ -22,7 +22,8 @@
     │   ├── CallError               a peer answered a call with an error (KRPC)
     │   └── TrackerError            a tracker refused, or answered rubbish
     └── TransferError               one transfer as a whole
-        └── NoPeersError            nobody was found who has the data; says what was tried
+        ├── NoPeersError            nobody was found who has the data; says what was tried
+        └── CannotCarryError        this peer's line is too slow for what the stream asks of it
 
 `kind` is the word that the `error` event of `--json` carries.  A message is one
 sentence that says what is wrong and, where there is something to do, what.
@@ -141,3 +142,9 @@ class TransferError(SpinneyError):
 
 class NoPeersError(TransferError):
     kind = "no-peers"
+
+
+class CannotCarryError(TransferError):
+    """What the stream asks of each peer, and what this one's line has."""
+
+    kind = "cannot-carry"

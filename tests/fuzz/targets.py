@@ -165,6 +165,7 @@ MODULES = (
     "tests.fuzz.targets_hashes",
     "tests.fuzz.targets_registry",
     "tests.fuzz.targets_forest",
+    "tests.fuzz.targets_station",
     "tests.fuzz.canary",
 )
 """Files with further targets, each with a `TARGETS` of its own."""

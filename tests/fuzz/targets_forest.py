@@ -55,6 +55,7 @@ _READ: tuple[tuple[Callable[[object], object], Callable[..., bytes], bytes], ...
     (codec.read_joined, codec.pack_joined, codec.pack_joined(m.Joined(2, 1, 9, (1, 2), _KNOWN))),
     (codec.read_place_me, codec.pack_place_me, codec.pack_place_me(m.PlaceMe(7, 1, 5.0, True))),
     (codec.read_delete, codec.pack_delete, codec.pack_delete(m.Delete(7, 1))),
+    (codec.read_late, codec.pack_late, codec.pack_late(m.Late(7, 1, 1, 2_500))),
 )
 
 

@@ -98,3 +98,26 @@ def test_a_share_falls_a_crowd_comes_and_every_rule_holds_again() -> None:
     came = row("p2pcast-disaster", event="flash", peers=30, standing=40, over_s=3.0)
     assert came["joined"] == 30
     assert came["whole_after_s"] is not None
+
+
+def test_a_cheat_is_soon_no_longer_handed_out_and_at_once_if_it_is_proven() -> None:
+    small: dict[str, Any] = {"peers": 16}
+    shirks, lies, proven = (
+        row("p2pcast-cheat", way=way, **small) for way in ("shirks", "lies", "proven")
+    )
+    assert 0 < proven["hidden_s"] < 1.0
+    assert 0 < lies["hidden_s"] < shirks["hidden_s"] < 20.0
+    assert proven["by_proof"] == 1
+    for found in (shirks, lies):
+        assert found["by_witnesses"] + found["by_source"] >= 1
+        assert 0 < found["left_s"] < 30.0
+    assert not any(found["honest_withheld"] for found in (shirks, lies, proven))
+
+
+def test_many_names_upload_what_they_get() -> None:
+    one, many = (row("p2pcast-sybil", peers=16, names=names) for names in (1, 4))
+    assert one["names_in"] == 1
+    assert many["names_in"] == 4
+    assert many["sent_per_stripe_got"] > 0.4
+    assert {"others_sent_per_stripe_got", "as_many_others_could_cut"} <= many.keys()
+    assert many["honest_it_could_cut"] >= one["honest_it_could_cut"]

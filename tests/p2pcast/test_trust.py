@@ -19,13 +19,22 @@ from spinney.p2pcast.asking import Asking
 from spinney.p2pcast.attaching import with_child, with_parent
 from spinney.p2pcast.book import Book
 from spinney.p2pcast.place import NOBODY, SOURCE, Name, Place, Sight, empty_place
+from spinney.p2pcast.reaching import DIALS_A_MINUTE, MOST_DIALLERS, Dials
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.transactions import Lock
 from spinney.p2pcast.trust.identity import KeySigner
 from spinney.p2pcast.trust.papers import LIES_S, NO_TICKETS_S
 from spinney.p2pcast.trust.rights import MOST_ORDERS, Orders, check_order
-from spinney.p2pcast.trust.signing import FORGED, LATE, NOT_YOURS, REPLAYED, UNSIGNED, seal
+from spinney.p2pcast.trust.signing import (
+    FORGED,
+    LATE,
+    NOT_YOURS,
+    REPLAYED,
+    TOO_OFTEN,
+    UNSIGNED,
+    seal,
+)
 from spinney.p2pcast.viewer import Viewer
 from spinney.trust.keys import Keys
 from spinney.wire.krpc import Krpc
@@ -266,9 +275,11 @@ def test_who_takes_and_does_not_serve_is_left_and_not_asked_again(seed: int) -> 
         station.pass_on = idles  # type: ignore[method-assign, assignment]
         await asyncio.sleep(14.0)
         for child in children:
-            assert nodes[child].station.counts["distrusted: brought nothing"]
+            assert nodes[child].place.parents[seat.place.stripe] != name
+        assert any(nodes[child].station.counts["avoided"] for child in children)
         await asyncio.sleep(18.0)
-        assert any(nodes[child].station.counts["distrusted: kept it back"] for child in children)
+        watched = [audience.broadcast.source.station, *(nodes[child].station for child in children)]
+        assert any(each.counts["distrusted: kept it back"] for each in watched)
         refused = nodes.keys() - set(audience.broadcast.source.peers)
         assert refused == {name}, "it alone is no longer handed out"
         assert not audience.broadcast.registry.desk.counts["false accusations"]
@@ -397,3 +408,97 @@ def test_local_addresses_are_in_no_network_and_the_rule_is_a_setting() -> None:
         assert Seat(place, Settings(), book, 0.0).is_beside_parent(20, 0) is beside
         seat = Seat(place, Settings(parents_apart=False), book, 0.0)
         assert not seat.is_beside_parent(20, 0), apart
+
+
+@pytest.mark.parametrize("seed", SEEDS[:2])
+def test_who_is_only_avoided_keeps_its_places_in_other_trees(seed: int) -> None:
+    """A parent that brought nothing may be cut off itself: it stays a neighbour, and lives."""
+
+    async def story(audience: Audience) -> None:
+        await stands(audience)
+        nodes = {each: viewer.node for each, viewer in audience.viewers.items()}
+        child, parent = next(
+            (node, parent)
+            for node in nodes.values()
+            for parent in node.place.parents
+            if parent in nodes
+        )
+        guard, source = child.station.guard, audience.broadcast.source.station
+        assert guard is not None
+        assert source.guard is not None
+        guard.avoid(parent)
+        refused = dict(guard.refused)
+        assert await child.station.look(parent) is not None
+        with pytest.raises(CallError):
+            await child.station.ask_orphan(m.TakeOn(parent, child.name, 0, 1), b"")
+        source.guard.distrust(parent, "cheats", 10.0)
+        audience.broadcast.source.accused(parent)
+        await asyncio.sleep(4.0)
+        assert guard.refused == refused, "what it signs is heard"
+        assert parent in audience.broadcast.source.peers, "who is not asked is not called dead"
+
+    play(story, seed)
+
+
+# -- having somebody dialled ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", SEEDS[:2])
+def test_who_has_others_dialled_is_known_to_be_there_and_does_not_do_it_without_end(
+    seed: int,
+) -> None:
+    """`dial` makes the source and a third peer send something: not to where somebody else says."""
+
+    async def story(audience: Audience) -> None:
+        await stands(audience, 6)
+        stranger, names = Stranger(audience), sorted(audience.viewers)
+        victim, member = audience.viewers[names[0]].node, audience.viewers[names[1]]
+        heard: list[bytes] = []
+        asked_to_dial = victim.station.reaching.asked_to_dial
+        victim.station.reaching.asked_to_dial = (  # type: ignore[method-assign]
+            lambda body: heard.append(body) or asked_to_dial(body)  # type: ignore[func-returns-value, arg-type]
+        )
+        body = codec.pack_delete(m.Delete(stranger.signer.name, victim.name))
+        in_anothers = codec.pack_delete(m.Delete(member.node.name, victim.name))
+        wanted = codec.pack_joined(m.Joined(4, 1, 0, (5,), {5: ("20.9.9.9", 9)}))
+        dial, dialled = b"p2pcast.dial", b"p2pcast.dialled"
+        hello = codec.pack_delete(m.Delete(member.node.name, victim.name))
+        codes = await stranger.say(
+            [
+                (SOURCE, dial, {b"b": body, b"s": stranger.tag}),
+                (SOURCE, dial, stranger.signed(dial, body)),
+                (SOURCE, dial, stranger.signed(dial, in_anothers)),
+                (victim.name, dialled, {b"b": wanted, b"s": stranger.tag}),
+                (victim.name, dialled, stranger.signed(dialled, wanted)),
+                (victim.name, b"p2pcast.hello", {b"b": hello, b"s": stranger.tag}),
+                (victim.name, b"p2pcast.hello", stranger.signed(b"p2pcast.hello", hello)),
+                (SOURCE, b"p2pcast.delete", {b"b": hello, b"s": stranger.tag}),
+                (SOURCE, b"p2pcast.heirs", {b"b": hello, b"s": stranger.tag}),
+            ]
+        )
+        refused = [UNSIGNED, *[NOT_YOURS] * 2, *[UNSIGNED, NOT_YOURS] * 2, UNSIGNED, UNSIGNED]
+        assert codes == refused
+        assert not heard
+        good = codec.pack_delete(m.Delete(member.node.name, victim.name))
+        for _ in range(DIALS_A_MINUTE + 20):
+            member.node.station.tell(SOURCE, dial, good)
+        await asyncio.sleep(2.0)
+        assert 0 < len(heard) <= DIALS_A_MINUTE
+
+    play(story, seed)
+
+
+def test_dials_are_counted_by_address_in_bounded_memory() -> None:
+    dials = Dials()
+    for _ in range(DIALS_A_MINUTE):
+        dials.count("20.0.0.1", 5.0)
+    dials.count("20.0.0.2", 5.0)
+    with pytest.raises(CallError) as error:
+        dials.count("20.0.0.1", 6.0)
+    assert error.value.code == TOO_OFTEN
+    dials.count("20.0.0.1", 65.0)
+    for at in range(MOST_DIALLERS - 1):
+        dials.count(f"a{at}", 66.0)
+    with pytest.raises(CallError):
+        dials.count("one more", 67.0)
+    dials.count("20.0.0.1", 67.0)

@@ -213,3 +213,7 @@ def test_the_source_sees_its_registry_by_name() -> None:
     assert names[1] not in seen
     seen.remove(names[0])
     assert registry.open_count(stream) == 1
+    seen.expel(names[2])
+    assert not registry.open_count(stream), "whom the source found cheating is not handed out"
+    registry.join(stream, Newcomer(bytes([2]) * 20, ("20.0.2.1", 1), (0, 2)), 2.0)
+    assert not registry.open_count(stream), "nor when it says again that it is here"

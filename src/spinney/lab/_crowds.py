@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
-from spinney.errors import NoPeersError
+from spinney.errors import CannotCarryError, NoPeersError, SpinneyError
 from spinney.net.host import Address
 from spinney.p2pcast.node import ForestNode
 from spinney.p2pcast.place import SOURCE, SPECIAL, Name, Place
@@ -48,6 +48,8 @@ class Crowd:
         closed: float = 0.0,
     ) -> None:
         """`signers`: None, and everybody is believed."""
+        self.uploads: dict[Name, float] = {}
+        """What the lines of some carry, as they know themselves (bytes/s)."""
         self.signers = signers
         self.world, self.rng = world, rng
         self.closed = closed
@@ -64,8 +66,8 @@ class Crowd:
         """Children of the fallen that have no other parent yet: (name, tree, since)."""
         self.orphaned_s: list[float] = []
         """How long others were orphans, to 50 ms."""
-        self.refused: list[Name] = []
-        """Who was told that nobody can serve it."""
+        self.refused: dict[Name, SpinneyError] = {}
+        """Who was told that nobody can serve it, and how."""
         self._started = 0
 
     async def open(self) -> None:
@@ -116,6 +118,7 @@ class Crowd:
             spare=self.spare,
             settings=self.settings,
             signer=self.signers(name) if self.signers else None,
+            upload_bytes_per_s=self.uploads.get(name),
         )
 
     async def _come(self, name: Name, host: SimHost) -> None:
@@ -124,8 +127,8 @@ class Crowd:
         self.nodes[name] = node
         try:
             await node.join()
-        except NoPeersError:
-            self.refused.append(name)  # it stays, and goes on looking
+        except (NoPeersError, CannotCarryError) as error:
+            self.refused[name] = error  # it stays, and goes on looking
         finally:
             self.joining.pop(name, None)
 

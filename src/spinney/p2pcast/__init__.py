@@ -36,6 +36,6 @@ State: the protocol runs in the simulator, on loopback, and with each node a pro
 Not built yet: stripes that carry data.  Without spare slots churn is not mended in every case.
 
 To try it: `spinney lab run p2pcast-forest`, `p2pcast-literal`, `p2pcast-age`, `p2pcast-churn`,
-`p2pcast-nat`, `p2pcast-disaster`, `p2pcast-sybil`, `p2pcast-beside`.
+`p2pcast-nat`, `p2pcast-disaster`, `p2pcast-sybil`, `p2pcast-cheat`, `p2pcast-beside`.
 docs/decisions/p2pcast*.md say where it departs from the paper, and why.
 """

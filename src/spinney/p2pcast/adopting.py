@@ -9,12 +9,14 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from spinney.errors import WireError
+from spinney.errors import CallError, WireError
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.attaching import taking, with_child
+from spinney.p2pcast.carrying import least_of, shortfall
 from spinney.p2pcast.place import INCOMPLETE, NOBODY, SOURCE, Name
 from spinney.p2pcast.seat import Seat
+from spinney.p2pcast.trust.signing import CANNOT_CARRY
 from spinney.p2pcast.yielding import GIVES_WAY_S, given_way, may_give_way, sent_away
 from spinney.wire.krpc_messages import Arguments, Query
 
@@ -37,6 +39,10 @@ class Adopting:
         call = codec.read_take_on(body)
         seat = self.station.seat(call.target)
         dead, now = call.dead, self._loop.time()
+        least = least_of(self.station.settings, self.station.stripes)
+        if 0 < call.slots < least:
+            error = shortfall(call.slots, self.station.settings, self.station.stripes)
+            raise CallError(str(error), CANNOT_CARRY)
         if call.tree >= self.station.stripes:
             raise WireError("a tree that is not")
         if dead == NOBODY or dead not in seat.place.children[call.tree]:

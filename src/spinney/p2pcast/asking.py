@@ -54,9 +54,13 @@ class Asking:
         self._is_closed = reaching is not None and reaching.is_closed(seat.name)
         place = seat.place
         self._owns = place.stripe == tree
+        # Whoever carries fewer children than others would make a tree deep, as its root; and who is
+        # incomplete takes nobody there: all others would be cut off.
+        self._may_be_root = self._owns and place.spare >= 0 and not place.cohort
         children = bool(place.children[tree])
         # An owner without children brings free slots: in time it may take a leaf's place, too.
-        self._inner = self._owns and (children or turn > 0)
+        # Not so who carries less than it gets: it takes what others can spare, in nobody's stead.
+        self._inner = self._owns and (children or turn > 0) and place.spare >= 0
         self._up = seat.limbs[tree].up
         self._is_branch = self._owns and (self._up == SOURCE or children)
         self._told: list[Name] = []
@@ -87,7 +91,7 @@ class Asking:
         return Ask(name, self.dead if instead else NOBODY, displaces, name in self._giving_way)
 
     def _chosen(self, gathering: Gathering, barred: set[Name]) -> Name | None:
-        asks_up = self._up != NOBODY and self.turn < 2 and (self._up != SOURCE or self._owns)
+        asks_up = self._up != NOBODY and self.turn < 2 and (self._up != SOURCE or self._may_be_root)
         if self._up in barred or not self._may_ask(self._up) or self._up in gathering.silent:
             asks_up = False
         if asks_up and self._is_branch:
@@ -115,7 +119,7 @@ class Asking:
             return None
         if asks_up:
             return self._up
-        asks_source = self._owns and self.turn >= 2 and self.turn % 3 == 2
+        asks_source = self._may_be_root and self.turn >= 2 and self.turn % 3 == 2
         return SOURCE if asks_source and SOURCE not in barred else None
 
     def _may_ask(self, name: Name) -> bool:

@@ -132,13 +132,13 @@ class AtRegistry:
     def _names(self, count: int) -> m.Joined:
         """Of those told: the last ones, as many as are wanted."""
         station = self.station
-        names = [name for name in reversed(self._told) if not station.distrusts(name)]
+        names = [name for name in reversed(self._told) if not station.avoids(name)]
         names = names[: max(count, 0)]
         if count and self._peers == 0:
             names.append(SOURCE)
         known = {name: self._told[name] for name in names if name >= 0}
         station.book.learn(known)
-        spare = station.seats[self.signer.name].place.spare
+        spare = max(station.seats[self.signer.name].place.spare, 0)
         return m.Joined(station.stripes, spare, self._peers, tuple(names), known)
 
     # -- the dead, and going --------------------------------------------------------------

@@ -86,6 +86,11 @@ def with_parent(place: Place, tree: int, parent: Name) -> Place:
     return _at(place, parents=parents)
 
 
+def with_spare(place: Place, spare: int) -> Place:
+    """The same place, that offers more or less from now on."""
+    return _at(place, spare=spare)
+
+
 def _at(place: Place, **changed: object) -> Place:
     return replace(place, version=place.version + 1, **changed)  # type: ignore[arg-type]
 

@@ -9,6 +9,8 @@ from spinney.p2pcast.place import Name
 from spinney.p2pcast.registry.streams import Member, Registry
 from spinney.p2pcast.trust.identity import name_of
 
+EXPELLED_S = 600.0
+"""As long as what three witnesses said."""
 INDEX_S = 0.5
 """How old the index by name may be: the registry itself knows peers by their ids."""
 
@@ -22,6 +24,7 @@ class Carried(MutableMapping[Name, Address]):
         self._stream = stream
         self._index: dict[Name, Member] = {}
         self._made_at = -INDEX_S
+        self.expelled = 0
 
     def _members(self) -> dict[Name, Member]:
         now = self._host.time()
@@ -31,6 +34,11 @@ class Carried(MutableMapping[Name, Address]):
             self._index = {name_of(each.peer): each for pool in pools for each in pool}
             self._made_at = now
         return self._index
+
+    def is_at(self, peer: bytes, address: Address) -> bool:
+        """Did this peer, placed or not, show the registry that it is there?"""
+        member = self._registry.member(self._stream, peer)
+        return member is not None and member.address == address
 
     @property
     def names(self) -> list[Name]:
@@ -64,3 +72,12 @@ class Carried(MutableMapping[Name, Address]):
         member = self._members().get(name)
         if member is not None:
             self._registry.delete(self._stream, member.peer)
+
+    def expel(self, name: Name) -> None:
+        """The source itself, which everybody trusts, found it cheating: no witness is needed."""
+        member = self._members().get(name)
+        if member is not None:
+            self.expelled += 1
+            until = self._host.time() + EXPELLED_S
+            self._registry.mark_bad(self._stream, member.peer, until)
+            self._made_at = -INDEX_S

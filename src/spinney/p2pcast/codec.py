@@ -20,6 +20,7 @@ from spinney.p2pcast.transactions import TRANSACTION_BYTES, Lock, Outcome, Vote
 
 ROOM_BYTES = 1_080
 """Of one packed string: 1,200 less what KRPC and the stream's name add."""
+MOST_SLOTS = 2 * MOST_STRIPES
 SIGNED_ROOM_BYTES = ROOM_BYTES - 140
 """Less a key, a number and a signature."""
 
@@ -28,7 +29,8 @@ _HERE = struct.Struct(">qqHbb")
 _TAKE_ON = struct.Struct(">qqBIbqB")
 _TAKEN = struct.Struct(">BIhb")
 _JOINED = struct.Struct(">BBI")
-_PLACE_ME = struct.Struct(">qBdB")
+_PLACE_ME = struct.Struct(">qbdB")
+_LATE = struct.Struct(">qqBH")
 _LOCK = struct.Struct(f">q{TRANSACTION_BYTES}sIqB")
 _DECISION = struct.Struct(f">q{TRANSACTION_BYTES}s")
 
@@ -224,7 +226,7 @@ def pack_take_on(call: m.TakeOn) -> bytes:
         call.sequence,
         call.stripe,
         call.dead,
-        call.inner | call.urgent << 1,
+        call.inner | call.urgent << 1 | call.slots << 2,
     )
     # 96: so that an answer with some alternatives is at most three times as long.
     return table.packed(len(body)) + body + bytes(96)
@@ -233,8 +235,8 @@ def pack_take_on(call: m.TakeOn) -> bytes:
 def read_take_on(data: object) -> m.TakeOn:
     reader = Reader(data)
     reader.table()
-    target, child, tree, sequence, stripe, dead, flags = _TAKE_ON.unpack(reader.take(_TAKE_ON.size))
-    if tree >= MOST_STRIPES or flags > 3 or (child < 0 and child != SPECIAL):
+    target, child, tree, sequence, stripe, dead, bits = _TAKE_ON.unpack(reader.take(_TAKE_ON.size))
+    if tree >= MOST_STRIPES or bits >> 2 > MOST_SLOTS or (child < 0 and child != SPECIAL):
         raise WireError("an orphan's call without sense")
     return m.TakeOn(
         checked_name(target),
@@ -243,9 +245,10 @@ def read_take_on(data: object) -> m.TakeOn:
         sequence,
         stripe,
         checked_name(dead),
-        bool(flags & 1),
+        bool(bits & 1),
         reader.known,
-        bool(flags & 2),
+        bool(bits & 2),
+        bits >> 2,
     )
 
 
@@ -310,9 +313,22 @@ def read_place_me(data: object) -> m.PlaceMe:
     reader = Reader(data)
     name, spare, since, leaving = _PLACE_ME.unpack(reader.take(_PLACE_ME.size))
     reader.end()
-    if name < 0 or spare > MOST_STRIPES or not isfinite(since) or leaving > 1:
+    if name < 0 or abs(spare) > MOST_STRIPES or not isfinite(since) or leaving > 1:
         raise WireError("a newcomer without sense")
     return m.PlaceMe(name, spare, since, bool(leaving))
+
+
+def pack_late(late: m.Late) -> bytes:
+    return _LATE.pack(late.sender, late.target, late.tree, late.behind_ms)
+
+
+def read_late(data: object) -> m.Late:
+    reader = Reader(data)
+    sender, target, tree, behind_ms = _LATE.unpack(reader.take(_LATE.size))
+    reader.end()
+    if tree >= MOST_STRIPES:
+        raise WireError("a late tree that is not")
+    return m.Late(checked_name(sender), checked_name(target), tree, behind_ms)
 
 
 def pack_delete(delete: m.Delete) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from spinney.errors import NoAnswerError, SpinneyError
+from spinney.errors import CallError, NoAnswerError, SpinneyError
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.asking import Ask, Asking
@@ -21,6 +21,7 @@ from spinney.p2pcast.place import NOBODY, Name
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.station import Station
 from spinney.p2pcast.tending import Tending
+from spinney.p2pcast.trust.signing import CANNOT_CARRY
 
 LOOK_S = 0.3
 """What is waited for sights: a round trip of 200 ms; who is slower is no near parent."""
@@ -107,7 +108,8 @@ class Mending(Tending):
             self.suspect(tree)
         gathering = self._gathered.pop(tree, None)
         if gathering is None:
-            gathering = Gathering(station, LOOK_S)
+            # In later rounds also those are waited for who are far, or this one on a slow line.
+            gathering = Gathering(station, LOOK_S if turn < 3 else 2 * LOOK_S)
             gathering.ask_far(self.finder, 2 * station.settings.contacts + 2 * turn)
             gathering.ask(self._near(tree)[:4])
         asking = Asking(seat, tree, dead, turn, station.host.rng, station.reaching)
@@ -154,6 +156,7 @@ class Mending(Tending):
         limb = seat.limbs[tree]
         known = station.book.of([chosen.dead])
         stripe = seat.place.stripe
+        slots = seat.slots
         call = m.TakeOn(
             name,
             seat.name,
@@ -164,12 +167,18 @@ class Mending(Tending):
             chosen.inner,
             known,
             chosen.urgent,
+            slots,
         )
         try:
             taken = codec.read_taken(await station.ask_orphan(call, codec.pack_take_on(call)))
         except NoAnswerError:
-            # It may have taken us and its answers were lost.
-            station.tell(name, b"p2pcast.here", seat.word(name, 0))
+            # It may have taken us and its answers were lost.  In other trees it may be our parent.
+            trees = sum(1 << at for at, each in enumerate(seat.place.parents) if each == name)
+            station.tell(name, b"p2pcast.here", seat.word(name, trees))
+            return None
+        except CallError as error:
+            if error.code == CANNOT_CARRY:
+                station.refusal = error
             return None
         except SpinneyError:
             return None

@@ -116,6 +116,7 @@ class Taking(IntEnum):
 @dataclass(frozen=True, slots=True)
 class TakeOn:
     """An orphan asks to be taken.  `sequence`: the newest number that it has seen in that tree;
+    `slots`: children that it offers to carry in its turn (0: it does not say).
     `dead`: its parent, whose place it wants (SUBSTITUTE).  `stripe`: that it works for itself; only
     a peer of the tree's own stripe can be its root.  `inner`: it has children there, or could have
     some, and may displace a leaf.  `urgent`: it found nobody, and asks one to give way for it."""
@@ -129,6 +130,7 @@ class TakeOn:
     inner: bool = False
     known: Known = field(default_factory=dict)
     urgent: bool = False
+    slots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,20 @@ class PlaceMe:
     spare: int
     since: float
     leaving: bool = False
+
+
+LATE_MOST_MS = (1 << 16) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """From a child to the parent that it leaves: what comes from you comes so much later than in
+    other trees."""
+
+    sender: Name
+    target: Name
+    tree: int
+    behind_ms: int
 
 
 @dataclass(frozen=True, slots=True)

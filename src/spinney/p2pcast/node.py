@@ -16,9 +16,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from spinney.errors import NoPeersError
+from spinney.errors import CannotCarryError, NoPeersError, SpinneyError
 from spinney.net.host import Address, Datagrams, Host
 from spinney.p2pcast import messages as m
+from spinney.p2pcast.carrying import Carrying, least_of, shortfall, slots_of
 from spinney.p2pcast.changing import Changing
 from spinney.p2pcast.filling import CONTACTS, Filling
 from spinney.p2pcast.finding import AtSource, Finder
@@ -52,19 +53,28 @@ class ForestNode:
         settings: Settings | None = None,
         finder: Callable[[Station], Finder] | None = None,
         signer: Signer | None = None,
+        upload_bytes_per_s: float | None = None,
     ) -> None:
         assert name >= 0
         assert signer is None or signer.name == name
         self.host = host
         self.settings = settings or Settings()
         self.station = Station(host, stream, source, self.settings, signer)
-        place = empty_place(name, stripes, spare=spare, since=host.wall_time())
+        self.spare = spare
+        self.slots = slots_of(upload_bytes_per_s, self.settings, stripes, spare)
+        """Children that its line carries."""
+        offered = min(spare, self.slots - stripes)
+        place = empty_place(name, stripes, spare=offered, since=host.wall_time())
         self.seat = Seat(place, self.settings, self.station.book, host.time())
         self.seat.patience_s *= 1 + host.rng.random()
         self.station.seats[name] = self.seat
         self.finder = finder(self.station) if finder else AtSource(self.station, name)
         self.changing = Changing(self.station, name)
         self.mending = Mending(self.station, self.seat, self.finder)
+        self.carrying = Carrying(self)
+        self.problem: SpinneyError | None = None
+        """Why it had to go."""
+        self.on_problem: Callable[[SpinneyError], None] = lambda error: None
         self.attempts = 0
         """Of joining."""
         self._datagrams: Datagrams | None = None
@@ -94,7 +104,7 @@ class ForestNode:
         station = self.station
         station.on_orphan = lambda seat, tree, dead: self.mending.orphan(tree, dead)
         station.on_doubtful_parent = lambda seat, tree: self.mending.suspect(tree)
-        if not self.place.spare:
+        if not self.spare:
             station.fills = True
             self.seat.child_dead_s *= FILL_PATIENCE
             self.seat.patience_s *= FILL_PATIENCE
@@ -106,6 +116,8 @@ class ForestNode:
         station.on_dropped = lambda seat, child: self._dropped(child)
         station.use(krpc)
         station.spawn(self._stay())
+        if self.settings.late_s > 0 and not station.fills:
+            station.spawn(self.carrying.watch())
 
     def close(self) -> None:
         self.station.close()
@@ -123,8 +135,12 @@ class ForestNode:
     # -- coming ---------------------------------------------------------------------------
 
     async def join(self) -> None:
-        """Raises `NoPeersError` after `join_s`, or earlier if nobody can serve this peer."""
+        """Raises `NoPeersError` after `join_s`, or earlier if nobody can serve this peer;
+        `CannotCarryError` at once if its line is too slow for what the stream asks of it."""
         loop, settings = asyncio.get_running_loop(), self.settings
+        stripes = len(self.place.parents)
+        if self.slots < max(least_of(settings, stripes), 1):
+            raise shortfall(self.slots, settings, stripes)
         until = loop.time() + settings.join_s
         pause_s = settings.backoff_s
         while self.seat.place.version == 0:
@@ -141,6 +157,15 @@ class ForestNode:
                 "this peer cannot be reached from outside, and those that can have no slot left "
                 "for it: open a UDP port on the router, or wait until more of them join"
             )
+        while not self.is_placed and self.place.spare < 0 and loop.time() < until:
+            if self.station.refusal is not None:
+                break
+            await asyncio.sleep(0.5)
+        if not self.is_placed and self.station.refusal is not None:
+            raise CannotCarryError(str(self.station.refusal))
+        if not self.is_placed and self.place.spare < 0:
+            why = ", and the spare slots of others, that make up for it, are taken"
+            raise shortfall(self.slots, replace(settings, least_slots=None), stripes, why)
 
     async def _try_to_join(self) -> None:
         place, settings = self.seat.place, self.settings
@@ -149,7 +174,7 @@ class ForestNode:
         if joined.peers < 0:
             return
         few = joined.peers < stripes or (joined.peers < 4 * stripes and self.attempts > 8)
-        if few:
+        if few and place.spare >= 0:
             await self.finder.place_me(place)
             for _ in range(20):
                 if self.seat.place.version:
@@ -159,8 +184,7 @@ class ForestNode:
         newcomer = Newcomer(place.name, place.spare, place.since)
         names = [name for name in joined.names if name != place.name]
         many = joined.peers > 2 * stripes and self.attempts > settings.planned_joins
-        # A plan does not know who can reach whom.
-        if settings.nat or (place.spare and many):
+        if settings.uneven or (self.spare and many):
             await self._attach_everywhere(names)
             return
         await self.changing.change(
@@ -229,7 +253,7 @@ class ForestNode:
         loop = asyncio.get_running_loop()
         until = loop.time() + self.settings.leave_s
         stripes = len(self.place.parents)
-        while loop.time() < until and self.place.version and not self.settings.nat:
+        while loop.time() < until and self.place.version and not self.settings.uneven:
             joined = await self.finder.some(self.settings.contacts)
             if 0 <= joined.peers <= stripes:
                 await self.finder.place_me(self.place, leaving=True)

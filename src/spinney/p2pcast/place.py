@@ -38,8 +38,9 @@ Rows: TypeAlias = tuple[tuple[Name, ...], ...]
 class Place:
     """One peer's place.  `parents` and `children`: one entry for each stripe.
 
-    `spare`: children that it would carry beyond the number of stripes.  `since`: when it joined,
-    in seconds.  `version` rises by one with each change.
+    `spare`: children that it would carry beyond the number of stripes; negative for a peer on a
+    slow line that carries fewer, where the stream allows it.  `since`: when it joined, in seconds.
+    `version` rises by one with each change.
     """
 
     name: Name

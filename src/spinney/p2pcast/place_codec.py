@@ -11,7 +11,7 @@ from spinney.p2pcast.table import Reader, Table
 
 MOST_CHILDREN = 2 * MOST_STRIPES
 
-_PLACE = struct.Struct(">BbBBdI")
+_PLACE = struct.Struct(">BbBbdI")
 
 
 def pack_place(table: Table, place: Place) -> bytes:
@@ -35,7 +35,7 @@ def read_place(reader: Reader) -> Place:
     at, stripe, stripes, spare, since, version = _PLACE.unpack(reader.take(_PLACE.size))
     if not LEAST_STRIPES <= stripes <= MOST_STRIPES or not -1 <= stripe < stripes:
         raise WireError(f"a place for stripe {stripe} of {stripes}")
-    if spare > stripes or not isfinite(since):
+    if abs(spare) > stripes or not isfinite(since):
         raise WireError("a place without sense")
     holder = reader.named(at)
     parents = tuple(reader.name() for _ in range(stripes))

@@ -13,11 +13,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from spinney.errors import NoAnswerError
+from spinney.errors import CallError, NoAnswerError
 from spinney.net.host import Address
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.place import SOURCE, Name
+from spinney.p2pcast.trust.signing import TOO_OFTEN
 
 if TYPE_CHECKING:
     from spinney.p2pcast.station import Station
@@ -30,6 +31,30 @@ DIAL_S = 0.6
 """Three hops until the hello: me, the source, the other, me."""
 MOST_PATHS = 4_096
 """Addresses from which something came: far more than a peer has neighbours and contacts."""
+
+
+DIALS_A_MINUTE = 60
+"""That one address may ask for: four trees' rounds of looking for a parent, and their contacts."""
+MOST_DIALLERS = 4_096
+
+
+class Dials:
+    """How often each address had somebody dialled lately.  Pure; forgotten each minute."""
+
+    def __init__(self) -> None:
+        self._minute = -1
+        self._asked: dict[str, int] = {}
+
+    def count(self, host: str, now: float) -> None:
+        """Raises `CallError` for one too many: each makes two more datagrams."""
+        minute = int(now // 60)
+        if minute != self._minute:
+            self._minute, self._asked = minute, {}
+        if host not in self._asked and len(self._asked) >= MOST_DIALLERS:
+            raise CallError("too many have somebody dialled: wait a minute", TOO_OFTEN)
+        self._asked[host] = self._asked.get(host, 0) + 1
+        if self._asked[host] > DIALS_A_MINUTE:
+            raise CallError("you had too many dialled: wait a minute", TOO_OFTEN)
 
 
 def is_closed(name: Name) -> bool:

@@ -143,6 +143,12 @@ class Seat:
         self._beats = [None] * len(place.parents)
         return moved
 
+    @property
+    def slots(self) -> int:
+        """Children that it offers to carry; 0 for the special node, which has none."""
+        place = self.place
+        return max(len(place.parents) + place.spare, 0) if place.name >= 0 else 0
+
     def neighbours(self) -> dict[Name, None]:
         """Parents, children, mates."""
         place = self.place
@@ -184,13 +190,13 @@ class Seat:
         return m.Seen(Sight(place, depths, above, slots), sequences, self.book.of(names))
 
     def _slot(self, tree: int) -> Name:
-        """An owner with a free slot: the parent, or a sibling of whom the parent's beats told."""
+        """An owner with a free slot: the parent, or one of whom its beats told."""
         limb, parent = self.limbs[tree], self.place.parents[tree]
         if parent < 0:
             return NOBODY
         if limb.above > 0:
             return parent
-        return next((name for name in limb.cousins if name != self.name), NOBODY)
+        return next((name for name in (*limb.cousins, *limb.aunts) if name != self.name), NOBODY)
 
     def beat(self, tree: int, *, idle: bool = False) -> bytes:
         limb = self.limbs[tree]

@@ -48,7 +48,21 @@ class Settings:
     """Between a peer's words to the registry: it may have been forgotten after a partition."""
     parents_apart: bool = True
     """No two parents in one /24 or /64, where an orphan has the choice; local addresses aside."""
+    stripe_bytes_per_s: float = 0.0
+    """Of one stripe, by which a peer that knows its line counts its slots; 0: the source does not
+    say."""
+    least_slots: int | None = None
+    """Children that each peer must be able to carry; None: as many as there are stripes.  With
+    fewer, the spare slots of others must make up for who is slow."""
+    late_s: float = 2.0
+    """A parent by whom everything comes so much later than in other trees is too slow."""
     nat: bool = False
     """Some peers cannot be reached from outside, and their names say so (`reaching.py`)."""
     rounds: int = 40
     """Of looking for a parent, before the orphan joins anew."""
+
+    @property
+    def uneven(self) -> bool:
+        """Are peers unlike each other?  A plan does not know who can reach whom, or carry what:
+        then all attach tree by tree."""
+        return self.nat or self.least_slots is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, MutableMapping
 
+from spinney.errors import CallError
 from spinney.net.host import Address, Datagrams, Host
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
@@ -22,10 +23,12 @@ from spinney.p2pcast.place import NOBODY, SOURCE, SPECIAL, Name, Place, empty_pl
 from spinney.p2pcast.plans.checks import Broken, whole
 from spinney.p2pcast.plans.draft import Plan
 from spinney.p2pcast.plans.layout import lay_out
+from spinney.p2pcast.reaching import Dials
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.station import Station
 from spinney.p2pcast.trust.identity import Signer
+from spinney.p2pcast.trust.signing import NOT_YOURS
 from spinney.wire.krpc import Krpc
 from spinney.wire.krpc_messages import Arguments, Query
 
@@ -72,6 +75,11 @@ class Registered:
             if last != name:
                 self._names[at], self._at[last] = last, at
 
+    def expel(self, name: Name) -> None:
+        """The source itself found it cheating: not handed out until it says again that it is here
+        (a registry remembers it for longer)."""
+        self.remove(name)
+
 
 class SourceNode:
     """The source of a forest of `stripes` trees, whose peers offer `spare` slots."""
@@ -98,6 +106,9 @@ class SourceNode:
         self._waiting: dict[Name, m.PlaceMe] = {}
         self._leaving: dict[Name, None] = {}
         self._checking: dict[Name, None] = {}
+        self._came: dict[Name, Address] = {}
+        """From where each asked for peers last."""
+        self._dials = Dials()
         self._heirs: dict[Name, dict[Name, Address]] = {}
         self._datagrams: Datagrams | None = None
         self._sequence = int(host.wall_time() / self.settings.beat_s) % (1 << 32)
@@ -130,6 +141,7 @@ class SourceNode:
                 seat.child_dead_s *= FILL_PATIENCE
                 seat.patience_s *= FILL_PATIENCE
         station.on_dropped = lambda seat, child: self.accused(child)
+        station.on_cheat = lambda name, tree: self.peers.expel(name)
         station.served = {b"join": self._join, b"delete": self._delete, b"place": self._place}
         station.served[b"heirs"] = self._heirs_of
         station.served[b"dial"] = self._dial
@@ -169,6 +181,10 @@ class SourceNode:
 
     def _join(self, query: Query, body: object) -> Arguments:
         call = codec.read_join(body)
+        self._came.pop(call.name, None)
+        self._came[call.name] = query.remote
+        if len(self._came) > MOST_PEERS:
+            del self._came[next(iter(self._came))]
         if call.staying:
             self.peers.add(call.name)
             self.addresses[call.name] = query.remote
@@ -190,6 +206,8 @@ class SourceNode:
 
     def accused(self, name: Name) -> None:
         """Somebody says that a peer is dead: it is asked itself."""
+        if self.station.distrusts(name):
+            return  # it lives, and is not asked: what we would not hear is no death
         if name in self.peers and name not in self._checking:
             self._checking[name] = None
             self.station.book.learn({name: self.addresses[name]})
@@ -221,16 +239,27 @@ class SourceNode:
         return {b"b": codec.pack_joined(joined, query.room_bytes - 16)}
 
     def _dial(self, query: Query, body: object) -> Arguments | None:
-        """Somebody wants to be dialled by a peer that it cannot reach; it said so from there."""
+        """Somebody wants to be dialled by a peer that it cannot reach.  Only who came from that
+        address before, which it has shown to be its own, and not without end: what it asks for
+        goes to that address."""
         call = codec.read_delete(body)
+        if not self._is_at(call.sender, query.remote):
+            raise CallError("you did not say that you are there", NOT_YOURS)
+        self._dials.count(query.remote[0], self.host.time())
         address = self.addresses.get(call.accused)
-        if address is not None and call.sender != NOBODY:
+        if address is not None:
             wanted = m.Joined(
                 self.stripes, self.spare, 0, (call.sender,), {call.sender: query.remote}
             )
             self.station.book.learn({call.accused: address})
             self.station.tell(call.accused, b"p2pcast.dialled", codec.pack_joined(wanted))
         return None
+
+    def _is_at(self, name: Name, address: Address) -> bool:
+        guard = self.station.guard
+        if isinstance(self.peers, Carried) and guard is not None:
+            return self.peers.is_at(guard.ids.get(name, b""), address)
+        return self._came.get(name) == address
 
     # -- few peers ------------------------------------------------------------------------
 
@@ -285,8 +314,14 @@ class SourceNode:
         gone = [name for name in self.peers.names if name not in places]
         for name in gone:
             self.accused(name)
+        able = [name for name, place in places.items() if place.spare >= 0]
+        if self.stripes <= len(able) < len(places):
+            # A layout has no place for who carries less than f: it would take that from all.
+            for name in waiting:
+                self._waiting.pop(name, None)
+            return
         # Who has found a parent by now needs no other.
-        unplaced = [name for name in waiting if name in places and NOBODY in places[name].parents]
+        unplaced = [name for name in waiting if name in able and NOBODY in places[name].parents]
         if not unplaced and not leaving:
             known = {**places, SOURCE: self.source.place, SPECIAL: self.special.place}
             try:
@@ -297,7 +332,11 @@ class SourceNode:
                 self._broken += 1
                 if self._broken < 2:
                     return
-        kept = [place for name, place in places.items() if name >= 0 and name not in leaving]
+        kept = [
+            place
+            for name, place in places.items()
+            if name >= 0 and name not in leaving and place.spare >= 0
+        ]
         if await self._lay_out(kept):
             self._broken = 0
             for place in kept:

@@ -76,6 +76,9 @@ class Station:
         self.on_doubtful_parent: Callable[[Seat, int], None] = lambda seat, tree: None
         self.on_dropped: Callable[[Seat, Name], None] = lambda seat, child: None
         self.on_cheat: Callable[[Name, int], None] = lambda parent, tree: None
+        self.on_late: Callable[[m.Late], None] = lambda call: None
+        self.refusal: CallError | None = None
+        """Why somebody said that this peer is not for this stream."""
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._watching: Watching | None = None
@@ -140,7 +143,7 @@ class Station:
     async def ask_orphan(self, call: m.TakeOn, body: bytes) -> object:
         """TAKEON, or SUBSTITUTE, of an orphan.  Raises as `ask`."""
         address = self.book.find(call.target)
-        if address is None or self.distrusts(call.target):
+        if address is None or self.avoids(call.target):
             raise CallError("nobody said where it is, or it was found cheating", SERVER)
         await self.reaching.open_way(call.target, address)
         method = b"p2pcast.takeon" if call.dead == NOBODY else b"p2pcast.substitute"
@@ -213,6 +216,9 @@ class Station:
     def distrusts(self, name: Name) -> bool:
         return self.guard is not None and self.guard.is_distrusted(name)
 
+    def avoids(self, name: Name) -> bool:
+        return self.guard is not None and self.guard.is_avoided(name)
+
     @property
     def stripes(self) -> int:
         return len(next(iter(self.seats.values())).limbs)
@@ -240,6 +246,9 @@ class Station:
             return self._searched(query, body)
         if verb == b"will":
             self.wills.heard(body)
+            return None
+        if verb == b"late":
+            self.on_late(codec.read_late(body))
             return None
         if verb == b"doubt":
             self.adopting.doubted(codec.read_delete(body).accused)

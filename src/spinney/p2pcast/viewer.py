@@ -15,6 +15,8 @@ What streams carry is not built yet: it goes where beats go (`Seat.beat`, `Stati
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from spinney.errors import InputError, NoPeersError
 from spinney.net.host import Address, Datagrams, Host
 from spinney.p2pcast.at_registry import AtRegistry
@@ -38,7 +40,8 @@ CONTACTS = ContactsSettings(timeout_s=0.7, attempts=2, rounds=1)
 
 
 class Viewer:
-    """`keys`: of this stream alone; None: fresh ones."""
+    """`keys`: of this stream alone; None: fresh ones.  `upload_bytes_per_s`: what its line carries;
+    None: enough.  What the stream asks of each peer is the source's to say: it is in the link."""
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Viewer:
         *,
         keys: Keys | None = None,
         settings: Settings | None = None,
+        upload_bytes_per_s: float | None = None,
     ) -> None:
         if not link.registries:
             raise InputError("the link names no registry: ask for one that does")
@@ -55,7 +59,12 @@ class Viewer:
         self.host = host
         self.link = link
         self.keys = keys or Keys(host.entropy(32))
-        self.settings = settings or Settings()
+        self.settings = replace(
+            settings or Settings(),
+            stripe_bytes_per_s=float(link.stripe_bytes_per_s),
+            least_slots=link.least_slots or None,
+        )
+        self.upload_bytes_per_s = upload_bytes_per_s
         self.node: ForestNode
         self.finder: AtRegistry
         self._datagrams: Datagrams | None = None
@@ -92,11 +101,13 @@ class Viewer:
             settings=self.settings,
             finder=finder,
             signer=signer,
+            upload_bytes_per_s=self.upload_bytes_per_s,
         )
         self.node.use(krpc)
 
     async def join(self) -> None:
-        """Raises `NoPeersError` after `Settings.join_s`: no registry, or no place."""
+        """Raises `NoPeersError` after `Settings.join_s`: no registry, or no place; and
+        `CannotCarryError` where the line is too slow for this stream."""
         try:
             await self.node.join()
         except NoPeersError as error:
@@ -151,13 +162,14 @@ class Broadcast:
         self.host = host
         self.keys = keys
         self.stream = stream_of(keys.public)
+        self.settings = settings or Settings()
         self.registry = RegistryNode(host, registry, keys)
         self.source = SourceNode(
             host,
             self.stream[:STREAM_TAG_BYTES],
             stripes=stripes,
             spare=spare,
-            settings=settings,
+            settings=self.settings,
             signer=KeySigner(keys, self.stream),
         )
         self.link: StreamLink
@@ -179,7 +191,8 @@ class Broadcast:
         place = RegistryPlace(address, self.keys.public)
 
         shape = self.source.stripes, self.source.spare
-        self.link = StreamLink(self.stream, (place,), None, *shape)
+        rules = int(self.settings.stripe_bytes_per_s), self.settings.least_slots or 0
+        self.link = StreamLink(self.stream, (place,), None, *shape, *rules)
 
     async def close(self) -> None:
         self.source.close()

@@ -31,7 +31,7 @@ def may_give_way(place: Place, tree: int, above: int) -> bool:
     """Could it, as far as its place and the state of its parent in that tree show?  Not one that
     serves the tree anyway; nor where nobody has a slot to spare; nor an only-child, which stays a
     leaf."""
-    if place.name < 0 or not place.spare or place.parents[tree] == NOBODY:
+    if place.name < 0 or place.spare <= 0 or place.parents[tree] == NOBODY:
         return False
     if not place.cohort and (place.stripe == tree or not place.out_degree):
         return False

@@ -5,8 +5,9 @@
 The stream is SHA-256 of its source's public key.  Each `r` is a registry, in the order in which
 they are to be asked: its public key, by which its tickets are known, and where it listens (UDP).
 A stand-in that signs no tickets is written without a key: `r=HOST:PORT`.  `f` says into how many
-stripes the stream is cut, `s` how many spare slots each peer offers.  `dn` is a name for people.
-Unknown parameters are left out.
+stripes the stream is cut, `s` how many spare slots each peer offers, `b` how many bytes a second
+each stripe has; `m` is the fewest children that a peer on a slow line may carry (without it: f).
+`dn` is a name for people.  Unknown parameters are left out.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ SCHEME = "p2pcast:"
 LINK_CHARACTERS_MAX = 4_096
 REGISTRIES_MAX = 16
 NAME_CHARACTERS_MAX = 200
+RATE_MAX = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,18 @@ class StreamLink:
     stripes: int = 0
     """0: the link does not say."""
     spare: int = 0
+    stripe_bytes_per_s: int = 0
+    """0: the link does not say."""
+    least_slots: int = 0
+    """0: as many as there are stripes."""
 
     def __str__(self) -> str:
         """The link; `parse_link` reads it back."""
         parts = [f"r={quote(str(place), safe='@:[]')}" for place in self.registries]
         if self.stripes:
             parts[:0] = [f"f={self.stripes}", f"s={self.spare}"]
+        parts += [f"b={self.stripe_bytes_per_s}"] if self.stripe_bytes_per_s else []
+        parts += [f"m={self.least_slots}"] if self.least_slots else []
         if self.name:
             parts.append(f"dn={quote(self.name, safe='', errors='replace')}")
         return SCHEME + self.stream.hex() + ("?" + "&".join(parts) if parts else "")
@@ -79,20 +87,24 @@ def parse_link(text: str) -> StreamLink:
     if len(places) > REGISTRIES_MAX:
         raise InputError(f"a link names at most {REGISTRIES_MAX} registries")
     names = [value[:NAME_CHARACTERS_MAX] for key, value in rows if key == "dn"]
-    stripes, spare = (_small(rows, key) for key in ("f", "s"))
+    stripes, spare, least = (_small(rows, key) for key in ("f", "s", "m"))
+    rate = _small(rows, "b", RATE_MAX)
+    if least > stripes:
+        raise InputError(f"the link asks for {least} slots of each peer, and has {stripes} stripes")
     if (stripes and stripes < LEAST_STRIPES) or spare > stripes:
         raise InputError(f"the link tells of {stripes} stripes with {spare} spare slots")
-    return StreamLink(stream, tuple(places), names[0] if names else None, stripes, spare)
+    shape = stripes, spare, rate, least
+    return StreamLink(stream, tuple(places), names[0] if names else None, *shape)
 
 
-def _small(rows: list[tuple[str, str]], key: str) -> int:
+def _small(rows: list[tuple[str, str]], key: str, most: int = MOST_STRIPES) -> int:
     texts = [value for each, value in rows if each == key]
     if not texts:
         return 0
-    if not (texts[0].isascii() and texts[0].isdigit()) or len(texts[0]) > 2:
+    if not (texts[0].isascii() and texts[0].isdigit()) or len(texts[0]) > len(str(most)):
         raise InputError(f"{key}={texts[0][:20]!r} in the link is no number of stripes or slots")
-    if int(texts[0]) > MOST_STRIPES:
-        raise InputError(f"{key}={texts[0]} in the link is more than {MOST_STRIPES}")
+    if int(texts[0]) > most:
+        raise InputError(f"{key}={texts[0]} in the link is more than {most}")
     return int(texts[0])
 
 

@@ -50,12 +50,18 @@ SIGNED = frozenset(
         b"will",
         b"place",
         b"ticket",
+        b"late",
+        b"delete",
+        b"heirs",
+        b"dial",
+        b"dialled",
+        b"hello",
     )
 )
 """Calls that change something at who hears them.  What only asks needs no key."""
-_ORDERS = SIGNED - {
-    b"p2pcast." + verb for verb in (b"apply", b"undo", b"here", b"will", b"place", b"ticket")
-}
+_ORDERS = frozenset(
+    b"p2pcast." + verb for verb in (b"takeon", b"substitute", b"replace", b"direct", b"hold")
+)
 DISTRUST_S = 120.0
 """A cheat is not asked for so long: twice a ticket's life."""
 MOST_DISTRUSTED = 256
@@ -86,6 +92,7 @@ class Guard:
         self._source_at: Address | None = None
         """Where the source signed from: its machine may have several addresses."""
         self._distrusted: dict[Name, float] = {}
+        self._avoided: dict[Name, float] = {}
 
     def clock(self) -> float:
         """Unix seconds, as the registry counts them."""
@@ -172,6 +179,12 @@ class Guard:
         match method:
             case b"p2pcast.here":
                 return codec.read_here(body).sender
+            case b"p2pcast.late":
+                return codec.read_late(body).sender
+            case b"p2pcast.delete" | b"p2pcast.heirs" | b"p2pcast.dial" | b"p2pcast.hello":
+                return codec.read_delete(body).sender
+            case b"p2pcast.dialled":
+                return SOURCE
             case b"p2pcast.will":
                 return codec.read_seen(body).sight.place.name
             case b"p2pcast.place":
@@ -205,25 +218,31 @@ class Guard:
         if name in (SOURCE, SPECIAL, NOBODY) or name in self.station.seats:
             return
         self.station.counts[f"distrusted: {why}"] += 1
-        self._distrusted.pop(name, None)
-        self._distrusted[name] = self.station.host.time() + seconds
-        while len(self._distrusted) > MOST_DISTRUSTED:
-            del self._distrusted[next(iter(self._distrusted))]
+        self._remember(self._distrusted, name, seconds)
+
+    def _remember(self, row: dict[Name, float], name: Name, seconds: float) -> None:
+        row.pop(name, None)
+        row[name] = self.station.host.time() + seconds
+        while len(row) > MOST_DISTRUSTED:
+            del row[next(iter(row))]
 
     def is_distrusted(self, name: Name) -> bool:
-        until = self._distrusted.get(name)
-        if until is None:
-            return False
-        if until <= self.station.host.time():
-            del self._distrusted[name]
-            return False
-        return True
+        return self._distrusted.get(name, 0.0) > self.station.host.time()
+
+    def avoid(self, name: Name, seconds: float = IDLE_S) -> None:
+        """Not asked to be a parent for a while.  It is obeyed and looked at: it may be cut off as
+        its children are, and be a good neighbour in other trees."""
+        self.station.counts["avoided"] += 1
+        self._remember(self._avoided, name, seconds)
+
+    def is_avoided(self, name: Name) -> bool:
+        return self.is_distrusted(name) or self._avoided.get(name, 0.0) > self.station.host.time()
 
     def brought_nothing(self, seat: Seat, tree: int) -> None:
         """A parent lives, and nothing new came from it for long.  It may be cut off itself, so it
         is asked again soon; unless its siblings have what it did not pass on."""
         parent, above = seat.place.parents[tree], self.papers.ancestors(seat, tree)
-        self.distrust(parent, "brought nothing", IDLE_S)
+        self.avoid(parent)
         if len(above) > 1 and above[-1] == parent:
             number = seat.limbs[tree].sequence
             self.station.spawn(self._ask_above(tree, parent, above[-2], number))

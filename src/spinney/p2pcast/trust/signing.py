@@ -19,6 +19,7 @@ from spinney.p2pcast.trust.identity import Signer
 from spinney.wire.krpc_messages import Arguments
 
 UNSIGNED, FORGED, REPLAYED, LATE, NOT_YOURS, NO_TICKETS = 311, 312, 313, 314, 315, 317
+CANNOT_CARRY, TOO_OFTEN = 318, 319
 """Codes of refusals, beside those of KRPC (201 to 204) and of the registry (301 to 306)."""
 
 LATE_MS = 30_000
