@@ -166,9 +166,9 @@ class Leader:
             running.passed_at = now
             self.ask_now = True
 
-    def left(self, peer: bytes) -> None:
-        """A member goes, politely or not."""
-        self.members.remove(peer)
+    def left(self, peer: bytes, *, complete: bool = False) -> None:
+        """A member goes, politely or not; `complete`: it says that it has everything."""
+        self.members.remove(peer, complete=complete)
         for number in [n for n, each in self.running.items() if each.stream.sender == peer]:
             self._end(number)
             self.ask_now = True

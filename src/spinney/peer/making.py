@@ -108,7 +108,7 @@ async def write_torrent(host: Host, descriptor: Descriptor, wish: str | None) ->
 
     Raises `StorageError` rather than write over a file that is something else.
     """
-    path = wish or f"{safe_name(descriptor)}.torrent"
+    path = str(wish or f"{safe_name(descriptor)}.torrent")  # Python's callers may hand in a `Path`
     data = descriptor.encode()
 
     def write() -> None:
