@@ -142,8 +142,7 @@ class McftpNode(GroupReceiver):
         self.previous_leader = b""
         """Who led before the last change, perhaps us."""
         self.finished: dict[bytes, None] = {}
-        """Receivers that we, as leader, saw complete, or that said so when they left: kept for
-        whoever leads next."""
+        """Receivers that had everything, as we saw when we led, or as they said when they left."""
         self.last_keep_alive: m.KeepAlive | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -434,10 +433,13 @@ class McftpNode(GroupReceiver):
                 self.tell(McftpEvent("published"))
         elif self.leading is not None:
             self.leading.heard(sender, message, now)
-        elif isinstance(message, m.Leave):
-            if message.complete and len(self.finished) < self.settings.members:
-                self.finished[sender] = None
+        elif isinstance(message, m.Leave) and message.complete:
+            self._remember(sender)
         self.wake()
+
+    def _remember(self, finished: bytes) -> None:
+        if len(self.finished) < self.settings.members:
+            self.finished[finished] = None
 
     def _matters(self, kind: bytes) -> bool:
         """Most members can drop most messages before they check a signature."""
