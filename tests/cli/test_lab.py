@@ -38,6 +38,13 @@ def test_run_writes_rows_and_replay_gives_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "trace.jsonl").read_text()
 
 
+def test_a_count_of_trials_is_for_terminals() -> None:
+    done = run("lab", "run", "echo", "--seeds", "2", "--workers", "1", "--set", "clients=1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert not done.stderr
+
+
 def test_wrong_usage_says_what_there_is() -> None:
     for arguments, words in (
         (("run", "nothing"), "echo"),

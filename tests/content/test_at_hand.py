@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +65,24 @@ async def test_a_file_cut_short_is_not_at_hand_and_an_error_when_read(tmp_path: 
     with pytest.raises(ChangedFileError):
         await transfer.read(4 * 16 * KIB, 100)
     await transfer.close()
+
+
+async def test_an_error_for_which_nobody_waits_any_more_is_no_mistake(tmp_path: Path) -> None:
+    """As when the first of two reads ends the transfer, and with it whoever waits for the other."""
+    transfer = await shared(tmp_path)
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, row: complaints.append(row))
+    os.truncate(tmp_path / "wood" / "leaf0", 0)
+    reading = asyncio.ensure_future(transfer.read(0, 100))
+    await asyncio.sleep(0)
+    reading.cancel()
+    while transfer.reading._reads:
+        await asyncio.sleep(0.001)
+    await asyncio.gather(reading, return_exceptions=True)
+    del reading
+    gc.collect()
+    await transfer.close()
+    assert not complaints
 
 
 @needs_flag

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
-from tests.mcftp.stage import Stage, complete, lan, sender_stream
+from tests.mcftp.stage import PlainKeys, Stage, complete, lan, sender_stream
+from tests.mcftp.test_hostile_data import stranger
 
 from content.moving import Content
+from spinney.mcftp import packets as p
 from spinney.mcftp.given_rate import BEST, START_BYTES_PER_S, GivenRate
 from spinney.sim import Link
 
@@ -147,6 +149,19 @@ def test_the_rate_falls_only_when_somebody_says_what_came() -> None:
     assert rate.bytes_per_s == GIVEN
 
 
+def test_it_falls_only_after_those_who_lose_less_were_asked() -> None:
+    """The first report of much loss makes it ask; what it said is not counted."""
+    rate = GivenRate(GIVEN)
+    rate.sent(1_000, 0.0)
+    rate.heard(0.5, 0.0, 0.09, GIVEN / 2)
+    assert rate.asks == BEST
+    rate.sent(3_000_000, 0.13)
+    assert rate.bytes_per_s == GIVEN
+    rate.heard(0.5, 0.0, 0.3, GIVEN / 2)
+    rate.sent(3_000_000, 0.35)
+    assert rate.bytes_per_s < 0.6 * GIVEN
+
+
 # --- on a simulated LAN
 
 
@@ -209,5 +224,37 @@ def test_those_who_lose_a_fifth_do_not_speak_for_one_who_loses_nothing() -> None
     world, hosts = lan(10)
     for host in hosts[2:]:
         host.attachments[0].set_link(Link(down_bytes_per_s=0.8 * rate, queue_bytes=20_000))
+    with world:
+        world.run(main())
+
+
+@pytest.mark.parametrize(
+    ("asks", "loss_ppm", "reports"),
+    [(BEST, 200_000, 1), (BEST, 0, 0), (1, 200_000, 0), (1, 0, 1), (0, 0, 0)],
+)
+def test_whose_report_is_left_to_another(asks: int, loss_ppm: int, reports: int) -> None:
+    """A receiver that loses a tenth hears another's report before its own turn comes.  When those
+    are asked who lose least, one who loses more does not speak for it."""
+    content = Content([MIB], MIB)
+
+    async def main() -> None:
+        stage = Stage(content)
+        stream = sender_stream(stage.layout, 5_000_000)
+        receiving = await stage.receiving(hosts[1], stream)
+        group, _ = await stranger(stage, hosts[0])
+        following = receiving.following[0]
+        mark = p.Mark(1, 0, p.order_of(stream.blocks), 0, 0, 0, 1, asks=asks)
+        group.send(p.encode_mark(p.prefix_of(p.MARK, 0, stage.tag), mark, PlainKeys("sender")))
+        while not receiving.streams[0].marks:
+            await asyncio.sleep(0.0001)
+        following._fresh = 0.1, 4_500_000.0
+        need = p.Need(0, loss_ppm, 0, 1_000_000)
+        group.send(p.encode_need(p.prefix_of(p.NEED, 0, stage.tag), need, PlainKeys("other")))
+        await asyncio.sleep(0.5)
+        assert following.reports == reports
+        group.close()
+        await receiving.close()
+
+    world, hosts = lan(2)
     with world:
         world.run(main())

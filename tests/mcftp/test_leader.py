@@ -130,6 +130,32 @@ def test_a_stream_goes_on_while_somebody_asks_its_sender() -> None:
     assert not made.streams
 
 
+@pytest.mark.parametrize("another_comes", [False, True])
+def test_a_members_stream_ends_when_nobody_lacks_it_for_a_whole_round(another_comes: bool) -> None:
+    """Who lacked it has left; a newcomer has a round's time to say that it lacks it, too."""
+    made = leader()
+    own = made.members.get(ME)
+    assert own is not None
+    own.sent_blocks = 2.0 * BLOCKS
+    made.report(peer(1), status(ALL), 1.0)
+    made.report(peer(2), status(0), 1.0)
+    for tick in range(10, 30):
+        run(made, tick * 0.1)
+    (stream,) = made.streams
+    assert stream.sender == peer(1)
+    for tick in range(30, 60):
+        made.report(peer(1), status(ALL), tick * 0.1)
+        made.sent(peer(1), Sent(REIGN, 1, stream.number, 3, False, 3 << 20), tick * 0.1)
+        if tick == 30:
+            made.left(peer(2))
+        run(made, tick * 0.1)
+        if tick == 30:
+            assert made.streams == (stream,)
+        if another_comes and tick >= 31:
+            made.report(peer(3), status(0), tick * 0.1)
+    assert made.streams == ((stream,) if another_comes else ())
+
+
 def test_a_sender_that_falls_silent_is_replaced_and_what_it_sent_is_not_sent_again() -> None:
     made = leader(may_send=False)
     made.report(ME, status(ALL, receives=False, sends=False), 0.0)

@@ -61,7 +61,7 @@ MESSAGES: list[m.Message] = [
     m.PreVote(REIGN, 4, (3, 2)),
     m.Vote(REIGN, 4, (3, 2)),
     m.Ballot(REIGN, 4, PEERS[1], False),
-    m.Leave(REIGN),
+    m.Leave(REIGN, True),
     m.HandOver(REIGN, 3, PEERS[1]),
     m.Published(0, 2, b"signed"),
 ]

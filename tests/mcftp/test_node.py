@@ -420,3 +420,22 @@ def test_a_group_that_cannot_be_joined_at_first() -> None:
 
     with Room(19, 2) as room:
         room.world.run(run())
+
+
+@pytest.mark.parametrize("swarms", [False, True])
+def test_a_stream_that_stops_is_told_once_and_the_swarm_where_there_is_one(swarms: bool) -> None:
+    """Whoever else could bring it is a setting's word: who may be sent elsewhere has a swarm."""
+
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        settings = replace(room.settings, dismiss_after_s=1.0) if swarms else room.settings
+        one = await room.peer(1, settings).start()
+        await room.until(lambda: one.transfer.have.count > 10, 10.0)
+        source.crash()
+        await asyncio.sleep(8.0)
+        lines = [event.detail for event in one.happened("warning") if "stopped" in event.detail]
+        rest = ", the swarm goes on meanwhile" if swarms else ""
+        assert lines == [f"multicast has stopped coming: joining the group again{rest}"]
+
+    with Room(26, 2) as room:
+        room.world.run(run())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import pytest
@@ -15,11 +15,13 @@ from spinney.coding.fountain import FOUNTAIN
 from spinney.mcftp import packets
 from spinney.mcftp.blocks import BlockBuffer
 from spinney.mcftp.layout import SYMBOL_BYTES, BlockLayout
+from spinney.mcftp.receiving import Receiving
 from spinney.mcftp.solving import AT_ONCE, Solving
 from spinney.net.host import Host
 
 LAYOUT = BlockLayout(one_file(MIB, MIB))
 COUNT = LAYOUT.source_symbols(0)
+CONTENT = Content([MIB], MIB)
 DATA = b"".join(at.to_bytes(8, "big") for at in range(MIB // 8))
 
 
@@ -142,99 +144,94 @@ def test_a_block_that_could_not_be_solved_says_how_many_more_it_takes() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("burst", [False, True])
-def test_nothing_is_written_into_a_block_that_is_whole(burst: bool) -> None:
-    """Its memory is the transfer's by then: a late symbol, or a forged one, comes to nothing."""
-    content = Content([MIB], MIB)
+class Heard:
+    """One that receives, as far as its sender is one address whose first mark was heard, and its
+    worker (with which it solves) is ours."""
+
+    def __init__(self, receiving: Receiving, tag: bytes, *, bursts: bool) -> None:
+        self.receiving, self.worker, self._bursts = receiving, Worker(), bursts
+        receiving.solving._host = cast(Host, cast(Any, self.worker))
+        self._following, self._address = receiving.following[0], ("10.77.9.9", 5555)
+        self._following._confirmed[self._address] = None
+        self._prefix = packets.prefix_of(packets.DATA, 0, tag)
+        self._encoder = FOUNTAIN.encoder(CONTENT.space, SYMBOL_BYTES)
+
+    def come(self, *symbols: int) -> None:
+        """These symbols come at once, those of one length as a burst if there are any."""
+        self.come_as((symbol, self._right(symbol)) for symbol in symbols)
+
+    def come_as(self, symbols: Iterable[tuple[int, bytes]]) -> None:
+        rows = [packets.HEADER.pack(self._prefix, 0, number) + body for number, body in symbols]
+        if self._bursts and len(set(map(len, rows))) == 1:
+            self._following.group_burst(memoryview(b"".join(rows)), len(rows[0]), self._address)
+        else:
+            self._following.group_received([(row, self._address) for row in rows])
+
+    def _right(self, symbol: int) -> bytes:
+        if symbol >= COUNT:
+            return self._encoder.repair(symbol)
+        return bytes(CONTENT.space[symbol * SYMBOL_BYTES : (symbol + 1) * SYMBOL_BYTES])
+
+    @property
+    def block(self) -> BlockBuffer:
+        buffer = self.receiving.buffers.get(0)
+        assert buffer is not None
+        return buffer
+
+
+def play(part: Callable[[Heard], Awaitable[None]], *, bursts: bool) -> None:
+    """On a machine that hears one stream, until all is there."""
     world, hosts = lan(1)
-    lost = AT_ONCE + 1
 
     async def main() -> None:
-        stage = Stage(content)
+        stage = Stage(CONTENT)
         receiving = await stage.receiving(hosts[0], sender_stream(stage.layout, MIB))
-        worker = Worker()
-        receiving.solving._host = cast(Host, cast(Any, worker))
-        transfer_worker = Worker()
-        transfer_worker.open.clear()  # what was handed over is neither hashed nor written yet
-        receiving.transfer.host = cast(Any, transfer_worker)  # type: ignore[attr-defined]
-        following, address = receiving.following[0], ("10.77.9.9", 5555)
-        following._confirmed[address] = None
-        prefix = packets.prefix_of(packets.DATA, 0, stage.tag)
-        encoder = FOUNTAIN.encoder(content.space, SYMBOL_BYTES)
-
-        def come(rows: list[tuple[int, bytes]]) -> None:
-            datagrams = [packets.HEADER.pack(prefix, 0, number) + body for number, body in rows]
-            if burst:
-                following.group_burst(memoryview(b"".join(datagrams)), len(datagrams[0]), address)
-            else:
-                following.group_received([(each, address) for each in datagrams])
-
-        def source(symbol: int) -> bytes:
-            return bytes(content.space[symbol * SYMBOL_BYTES : (symbol + 1) * SYMBOL_BYTES])
-
-        last = COUNT - 1
-        following.group_received([(packets.HEADER.pack(prefix, 0, last) + source(last), address)])
-        come([(symbol, source(symbol)) for symbol in range(lost, last)])
-        repairs = range(COUNT, COUNT + 256 * (lost + 6), 256)
-        come([(number, encoder.repair(number)) for number in repairs])
-        await turns()
-        buffer = receiving.buffers.get(0)
-        assert buffer is not None
-        assert buffer.lent
-        come([(0, bytes(SYMBOL_BYTES)), (1, bytes(SYMBOL_BYTES))])
-        assert bytes(buffer.data) == content.space
-        assert buffer.missing == 0
-        assert receiving.streams[0].unwanted == 2
-        transfer_worker.open.set()
+        await part(Heard(receiving, stage.tag, bursts=bursts))
         await complete(receiving, 10)
         await receiving.close()
 
     with world:
         world.run(main())
+
+
+@pytest.mark.parametrize("burst", [False, True])
+def test_nothing_is_written_into_a_block_that_is_whole(burst: bool) -> None:
+    """Its memory is the transfer's by then: a late symbol, or a forged one, comes to nothing."""
+    lost = AT_ONCE + 1
+
+    async def part(heard: Heard) -> None:
+        transfer_worker = Worker()
+        transfer_worker.open.clear()  # what was handed over is neither hashed nor written yet
+        heard.receiving.transfer.host = cast(Any, transfer_worker)  # type: ignore[attr-defined]
+        heard.come(COUNT - 1)
+        heard.come(*range(lost, COUNT - 1))
+        heard.come(*range(COUNT, COUNT + 256 * (lost + 6), 256))
+        await turns()
+        assert heard.block.lent
+        heard.come_as([(0, bytes(SYMBOL_BYTES)), (1, bytes(SYMBOL_BYTES))])
+        assert bytes(heard.block.data) == CONTENT.space
+        assert heard.block.missing == 0
+        assert heard.receiving.streams[0].unwanted == 2
+        transfer_worker.open.set()
+
+    play(part, bursts=burst)
 
 
 @pytest.mark.parametrize("burst", [False, True])
 def test_nothing_is_written_into_a_block_that_is_being_solved(burst: bool) -> None:
     """What is solved takes the lost symbols for zeros until it is done."""
-    content = Content([MIB], MIB)
-    world, hosts = lan(1)
     lost = AT_ONCE + 1
 
-    async def main() -> None:
-        stage = Stage(content)
-        receiving = await stage.receiving(hosts[0], sender_stream(stage.layout, MIB))
-        worker = Worker()
-        worker.open.clear()
-        receiving.solving._host = cast(Host, cast(Any, worker))
-        following, address = receiving.following[0], ("10.77.9.9", 5555)
-        following._confirmed[address] = None
-        prefix = packets.prefix_of(packets.DATA, 0, stage.tag)
-
-        def come(*symbols: int) -> None:
-            view, encoder = content.space, FOUNTAIN.encoder(content.space, SYMBOL_BYTES)
-            rows = []
-            for symbol in symbols:
-                body = view[symbol * SYMBOL_BYTES : (symbol + 1) * SYMBOL_BYTES]
-                body = bytes(body) if symbol < COUNT else encoder.repair(symbol)
-                rows.append(packets.HEADER.pack(prefix, 0, symbol) + body)
-            if burst and len(set(map(len, rows))) == 1:
-                following.group_burst(memoryview(b"".join(rows)), len(rows[0]), address)
-            else:
-                following.group_received([(row, address) for row in rows])
-
-        come(*range(lost, COUNT))
-        come(*range(COUNT, COUNT + 256 * (lost + 6), 256))
+    async def part(heard: Heard) -> None:
+        heard.worker.open.clear()
+        heard.come(*range(lost, COUNT))
+        heard.come(*range(COUNT, COUNT + 256 * (lost + 6), 256))
         await turns()
-        buffer = receiving.buffers.get(0)
-        assert buffer is not None
-        assert buffer.busy
-        come(0, 1)
-        assert buffer.missing == lost
-        assert not any(buffer.data[: 2 * SYMBOL_BYTES])
-        assert receiving.streams[0].unwanted == 2
-        worker.open.set()
-        await complete(receiving, 10)
-        await receiving.close()
+        assert heard.block.busy
+        heard.come(0, 1)
+        assert heard.block.missing == lost
+        assert not any(heard.block.data[: 2 * SYMBOL_BYTES])
+        assert heard.receiving.streams[0].unwanted == 2
+        heard.worker.open.set()
 
-    with world:
-        world.run(main())
+    play(part, bursts=burst)

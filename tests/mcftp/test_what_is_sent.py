@@ -99,3 +99,25 @@ def test_the_leader_hears_soon_that_all_have_it_where_reports_are_lost() -> None
             room.world.run(run())
     print([round(took, 2) for took in late])
     assert sum(took > 0.5 for took in late) <= 3
+
+
+def test_what_a_member_sends_ends_when_the_one_who_lacked_it_is_gone() -> None:
+    """A late one is served by those that have everything, and leaves in the middle."""
+
+    async def run() -> None:
+        source = await room.peer(0).start(full=True)
+        others = [await room.peer(number).start() for number in (1, 2)]
+        await room.until(room.all_done, 30.0)
+        late = await room.peer(3).start()
+        await room.until(lambda: late.transfer.have.count > 10, 10.0)
+        before = sum(peer.node.flows.sent_bytes for peer in room.peers)
+        assert sum(bool(other.node.flows.sending) for other in others)
+        await late.close()
+        await asyncio.sleep(10.0)
+        sent = sum(peer.node.flows.sent_bytes for peer in room.peers) - before
+        print(f"sent for nobody: {sent / len(room.content.space):.2f} of the file")
+        assert sent < 0.4 * len(room.content.space)
+        assert source.leads
+
+    with Room(25, 4, size=10_000_000) as room:
+        room.world.run(run())

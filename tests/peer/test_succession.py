@@ -7,6 +7,7 @@ import asyncio
 from tests.peer.test_multicast import DATA, RATE, run
 from tests.peer.test_peer_simulated import read, write
 
+from spinney.events import Event, Warning
 from spinney.peer import Peer
 from spinney.sim import SimHost
 
@@ -73,3 +74,26 @@ def test_until_complete_when_another_leads_by_the_end() -> None:
             await peer.close()
 
     run(5, scenario)
+
+
+def test_where_nobody_has_the_rest_any_more_it_is_said() -> None:
+    """The only source dies; those that are left hold the same, and neither blame the network."""
+
+    async def scenario(hosts: list[SimHost]) -> None:
+        only = {"multicast_only": True}
+        write(hosts[0], "image.iso", DATA)
+        first, peers = Peer(hosts[0]), [Peer(host) for host in hosts[1:]]
+        led = await first.share("image.iso", rate_bytes_per_s=RATE / 4, wait_for=2, **only)
+        said: list[Event] = []
+        gettings = [await peer.get(led.link, "out", on_event=said.append, **only) for peer in peers]
+        while min(getting.status().have_bytes for getting in gettings) < len(DATA) // 3:
+            await asyncio.sleep(0.1)
+        hosts[0].crash()
+        await asyncio.sleep(20.0)
+        lines = [event.message for event in said if isinstance(event, Warning)]
+        assert sum("nobody in the group has the rest" in line for line in lines) == 2
+        assert not any("does the network carry it" in line for line in lines)
+        for peer in (*peers, first):
+            await peer.close()
+
+    run(3, scenario)

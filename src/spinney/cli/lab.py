@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -92,8 +93,10 @@ def run_experiment(
     if plot and out is None:
         raise UsageError("--plot needs --out FOLDER to put the picture in")
 
+    watched = not as_json and not quiet and sys.stderr.isatty()
+
     def told(result: Any, done: int, total: int) -> None:
-        if not as_json and not quiet:
+        if watched:
             click.echo(f"\r{done} of {total} trials", nl=done == total, err=True)
 
     sweep = lab.run(name, seeds, _settings(given), out, plot=plot, workers=workers, told=told)

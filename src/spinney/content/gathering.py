@@ -94,7 +94,7 @@ def _bytes(name: str, folder: str) -> bytes:
     try:
         return name.encode("utf-8")
     except UnicodeEncodeError:
-        raise UsageError(f"a name in {folder} is no UTF-8: {name!r}") from None
+        raise UsageError(f"a name in {folder} is no UTF-8: {name!r}; rename it") from None
 
 
 def check_unchanged(storage: Storage, gathered: Gathered) -> None:

@@ -77,6 +77,7 @@ class Reading:
         if task is None:
             loop = asyncio.get_running_loop()
             task = self._reads[piece, start] = loop.create_task(self._load(piece, start, size))
+            task.add_done_callback(_seen)
         return await asyncio.shield(task)
 
     async def _load(self, piece: int, start: int, size: int) -> memoryview:
@@ -107,3 +108,9 @@ class Reading:
                 )
             buffer[:] = whole[start : start + size]
         return buffer
+
+
+def _seen(task: asyncio.Task[memoryview]) -> None:
+    """An error is for those who wait; that none is left (the transfer has ended) is no mistake."""
+    if not task.cancelled():
+        task.exception()

@@ -277,7 +277,13 @@ _CODECS: tuple[tuple[bytes, type, set[bytes], _Read, Callable[[Any], Table]], ..
         _ballot,
         lambda s: {b"r": s.reign, b"e": s.term, b"c": s.candidate, b"p": int(s.pre)},
     ),
-    (b"leave", m.Leave, {b"r"}, lambda t: m.Leave(_reign(t)), lambda s: {b"r": s.reign}),
+    (
+        b"leave",
+        m.Leave,
+        {b"r", b"c"},
+        lambda t: m.Leave(_reign(t), _flag(t, b"c")),
+        lambda s: {b"r": s.reign, b"c": int(s.complete)},
+    ),
     (
         b"handover",
         m.HandOver,

@@ -306,9 +306,8 @@ class Flows:
             self._warn(line)
 
     def stalled(self, stream: Stream, silent_s: float) -> None:
-        self.warn_once(
-            "multicast has stopped coming: joining the group again, the swarm goes on meanwhile"
-        )
+        rest = ", the swarm goes on meanwhile" if self.leaves else ""
+        self.warn_once(f"multicast has stopped coming: joining the group again{rest}")
 
     def resumed(self, stream: Stream) -> None:
         self._warned.clear()

@@ -63,6 +63,8 @@ class Running:
     lacked_since: float = 0.0
     slow_loss: float = 0.0
     """What those lost who were left when it was slowed."""
+    unwanted_round: int | None = None
+    """The round of requests in which nobody lacked any of its blocks any more."""
 
     @property
     def bits(self) -> int:
@@ -166,9 +168,9 @@ class Leader:
             running.passed_at = now
             self.ask_now = True
 
-    def left(self, peer: bytes) -> None:
-        """A member goes, politely or not."""
-        self.members.remove(peer)
+    def left(self, peer: bytes, *, complete: bool = False) -> None:
+        """A member goes, politely or not; `complete`: it says that it has everything."""
+        self.members.remove(peer, complete=complete)
         for number in [n for n, each in self.running.items() if each.stream.sender == peer]:
             self._end(number)
             self.ask_now = True
@@ -266,6 +268,8 @@ class Leader:
             if running.passed and not count and running.finished:
                 self._end(number)
                 self._reliance.succeeded()
+            elif self._is_for_nobody(running, count):
+                self._end(number)
         self._slow_down(now)
         carried = 0
         for running in self.running.values():
@@ -282,6 +286,15 @@ class Leader:
             for running in self.running.values():
                 missing &= ~running.bits
             self._plan(missing, now)
+
+    def _is_for_nobody(self, running: Running, lacked: int) -> bool:
+        """Does another member send what nobody has lacked for a whole round of requests?  Whoever
+        wanted it has gone, or has it from elsewhere.  (Our own stream passes over such blocks.)"""
+        if lacked or running.passed or running.stream.sender == self.me:
+            running.unwanted_round = None
+        elif running.unwanted_round is None:
+            running.unwanted_round = self.round
+        return running.unwanted_round is not None and self.round > running.unwanted_round
 
     def _prepare(self, now: float) -> None:
         """Before the start: what will be sent is planned and told, so that all have joined its

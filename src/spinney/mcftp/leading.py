@@ -101,7 +101,7 @@ class Leading:
         elif isinstance(said, m.Sent):
             leader.sent(sender, said, now)
         elif isinstance(said, m.Leave):
-            leader.left(sender)
+            leader.left(sender, complete=said.complete)
 
     # -- acting -------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ class Members:
         self.all = (1 << blocks) - 1
         self._rows: OrderedDict[bytes, Member] = OrderedDict()
         self.finished: dict[bytes, None] = {}
-        """Receivers that were seen to have everything, those that have left too."""
+        """Receivers that were seen to have everything, or said so when they left."""
         self.finished_before = 0
         """How many the leader before us had counted: some of those have left, and we never hear of
         them."""
@@ -95,10 +95,8 @@ class Members:
         else:
             mask, held = bits_from(status)
             member.held = (member.held & ~mask | held) & self.all
-        known = member.reported_at > float("-inf")
-        turns = status.complete and known and not member.complete and status.receives
-        if turns and len(self._turned) < self.most:
-            self._turned[peer] = None
+        if status.complete and status.receives:
+            self._finishes(peer)
         member.complete = status.complete
         member.have_blocks = min(status.have_blocks, self.blocks)
         member.up_bytes_per_s = status.up_bytes_per_s
@@ -107,13 +105,23 @@ class Members:
         member.uptime_s = status.uptime_s
         member.loss = status.loss_permille / 1000
         member.receives, member.sends, member.leads = status.receives, status.sends, status.leads
-        if member.receives and member.complete and len(self.finished) < self.most:
-            self.finished[peer] = None
         member.round = max(member.round, status.number)
         member.reported_at = now
         return member
 
-    def remove(self, peer: bytes) -> Member | None:
+    def _finishes(self, peer: bytes) -> None:
+        """A receiver says that it has everything."""
+        before = self._rows.get(peer)
+        lacked = before is not None and before.reported_at > float("-inf") and not before.complete
+        if lacked and len(self._turned) < self.most:
+            self._turned[peer] = None
+        if len(self.finished) < self.most:
+            self.finished[peer] = None
+
+    def remove(self, peer: bytes, *, complete: bool = False) -> Member | None:
+        """It goes, and has everything or not."""
+        if complete:
+            self._finishes(peer)
         return self._rows.pop(peer, None)
 
     def forget(self, now: float, silent_s: float) -> list[Member]:
@@ -137,7 +145,8 @@ class Members:
         """Receivers that have got everything, each once, also those that have left.
 
         After a succession it may be too few, never too many: who was whole when we first heard of
-        it may have been counted by the leader before us."""
+        it may have been counted by the leader before us, and who left before we came is a number
+        only."""
         return max(len(self.finished), self.finished_before + len(self._turned))
 
     def lacked(self) -> int:

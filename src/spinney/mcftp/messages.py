@@ -178,9 +178,11 @@ class Ballot:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """ "I go": a receiver or a sender; what it was to send goes to others at once."""
+    """ "I go": a receiver or a sender; what it was to send goes to others at once.  `complete`:
+    it came to get the file, and has it: electors remember that, whoever leads by then."""
 
     reign: bytes
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)

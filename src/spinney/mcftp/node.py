@@ -142,7 +142,7 @@ class McftpNode(GroupReceiver):
         self.previous_leader = b""
         """Who led before the last change, perhaps us."""
         self.finished: dict[bytes, None] = {}
-        """Receivers that we, as leader, saw complete: kept when another leads meanwhile."""
+        """Receivers that had everything, as we saw when we led, or as they said when they left."""
         self.last_keep_alive: m.KeepAlive | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -203,7 +203,6 @@ class McftpNode(GroupReceiver):
             return
         try:
             if self.group is not None and self.election.reign:
-                await self.reporting.last()
                 await self._say_goodbye()
         finally:
             await self._let_go()
@@ -231,7 +230,7 @@ class McftpNode(GroupReceiver):
             ends_at = self.host.time() + HAND_OVER_S
             while self.leading is not None and self.host.time() < ends_at:
                 await asyncio.sleep(0.05)
-        self.say(m.Leave(self.election.reign))
+        await self.reporting.last()
 
     def begin(self) -> None:
         """Start sending now, whoever is here."""
@@ -434,14 +433,23 @@ class McftpNode(GroupReceiver):
                 self.tell(McftpEvent("published"))
         elif self.leading is not None:
             self.leading.heard(sender, message, now)
+        elif isinstance(message, m.Leave) and message.complete:
+            self._remember(sender)
         self.wake()
+
+    def _remember(self, finished: bytes) -> None:
+        if len(self.finished) < self.settings.members:
+            self.finished[finished] = None
 
     def _matters(self, kind: bytes) -> bool:
         """Most members can drop most messages before they check a signature."""
-        if kind in (b"hello", b"sent", b"accept", b"leave", b"status"):
+        if kind in (b"hello", b"sent", b"accept", b"status"):
             return self.leading is not None
+        elects = self.keys.peer in self.election.electorate.peers
+        if kind == b"leave":
+            return elects or self.leading is not None or self.settings.until_complete > 0
         if kind in (b"prevote", b"vote"):
-            return self.keys.peer in self.election.electorate.peers
+            return elects
         if kind == b"ballot":
             return self.election.role in ("asking", "candidate")
         return True

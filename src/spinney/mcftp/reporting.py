@@ -30,7 +30,7 @@ PAGES_MAX = 8
 """Of one report: 32,768 blocks.  More are told by the reports that follow, in turn."""
 LAST_TIMES = 3
 LAST_PAUSE_S = 0.02
-"""The last report is told so often: nobody can ask for it again."""
+"""Who leaves with everything says so so often."""
 UNSERVED_EVERY_S = 0.5
 """So often one reports who lacks what no stream carries: the leader may not have heard of it."""
 SMALL_GROUP = 64
@@ -208,18 +208,15 @@ class Reporting:
                 break
 
     async def last(self) -> None:
-        """We leave, and have everything: said more than once, for one who counts would never
-        know otherwise."""
+        """We leave.  Who has everything says so more than once: nobody can ask it again."""
         node = self._node
-        if node.leading is not None or not self.receives or node.last_keep_alive is None:
-            return
-        status = self.status(0, 0)
-        for number in range(LAST_TIMES if status.complete else 0):
+        complete = self.receives and node.transfer.complete
+        for number in range(LAST_TIMES if complete else 1):
             if number:
                 await asyncio.sleep(LAST_PAUSE_S)
-                if node.last_keep_alive is None:
+                if not node.election.reign:
                     return  # the group has moved meanwhile
-            self._say(status)
+            node.say(m.Leave(node.election.reign, complete))
 
     def _say(self, status: m.Status) -> None:
         node, leader = self._node, self._node.last_keep_alive

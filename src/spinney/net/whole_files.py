@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
-from spinney.errors import InputError
+from spinney.errors import InputError, StorageError
 from spinney.net.host import Storage
 
 
@@ -30,17 +31,23 @@ def read(storage: Storage, path: str, most_bytes: int) -> bytes:
 def replace(storage: Storage, path: str, parts: Sequence[bytes]) -> None:
     """The whole new file or the old one, whatever happens meanwhile (S5); `path`.new is ours.
 
-    When it returns the new one survives a power cut.  Raises `StorageError`.
+    When it returns the new one survives a power cut.  Raises `StorageError`; a full disk is not
+    left with a useless rest.
     """
     fresh = path + ".new"
     file = storage.open(fresh, "create")
     try:
-        file.truncate(0)
-        file.write(0, parts)
-        file.sync()
-    finally:
-        file.close()
-    storage.rename(fresh, path)
+        try:
+            file.truncate(0)
+            file.write(0, parts)
+            file.sync()
+        finally:
+            file.close()
+        storage.rename(fresh, path)
+    except StorageError:
+        with suppress(StorageError):
+            storage.remove(fresh)
+        raise
     storage.sync_folder(_above(path))
 
 

@@ -315,6 +315,8 @@ class Getting(SwarmMoving[Done]):
             return f"the group has waited for {waited} s for its sharer to begin"
         elif self._together is not None and self._together.brings_something:
             problem = f"no whole piece came for {waited} s: is the network so slow"
+        elif not view.streams:
+            problem = f"nobody in the group has the rest after {waited} s: does anybody share it"
         else:
             problem = f"nothing came by multicast for {waited} s: does the network carry it"
         return f"{problem}? Without --multicast-only the swarm helps"

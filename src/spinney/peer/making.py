@@ -21,6 +21,7 @@ from spinney.errors import (
     StorageError,
     UsageError,
 )
+from spinney.net import whole_files
 from spinney.net.host import Host
 from spinney.peer.layering import require_layers
 from spinney.peer.locating import locate
@@ -107,7 +108,7 @@ async def write_torrent(host: Host, descriptor: Descriptor, wish: str | None) ->
 
     Raises `StorageError` rather than write over a file that is something else.
     """
-    path = wish or f"{safe_name(descriptor)}.torrent"
+    path = str(wish or f"{safe_name(descriptor)}.torrent")  # Python's callers may hand in a `Path`
     data = descriptor.encode()
 
     def write() -> None:
@@ -116,24 +117,12 @@ async def write_torrent(host: Host, descriptor: Descriptor, wish: str | None) ->
             raise StorageError(
                 f"{path} exists and is something else: choose another place with --torrent-out"
             )
-        fresh = f"{path}.part"
         try:
-            file = host.storage.open(fresh, "create")
+            whole_files.replace(host.storage, path, [data])
         except (NotWritableError, NotFoundError) as error:
             raise NotWritableError(
                 f"cannot write {path}: choose another place with --torrent-out ({error})"
             ) from None
-        try:
-            try:
-                file.truncate(0)
-                file.write(0, [data])
-                file.sync()
-            finally:
-                file.close()
-            host.storage.rename(fresh, path)
-        except StorageError:
-            host.storage.remove(fresh)  # a full disk is not left with a useless rest
-            raise
 
     await host.work(write)
     return path
