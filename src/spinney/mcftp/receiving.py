@@ -52,9 +52,6 @@ from spinney.net.host import Address, Host
 
 TICK_S = 0.25
 """How often silence is noticed and leases are renewed."""
-IDLE_TICKS = 2
-"""Who has waited for the first data so many ticks gets ready to mend what will be lost.  Before
-that a machine has more urgent things to start, and where nothing is lost it need not be ready."""
 BEFORE_DATA = 4.0
 """So many times longer a stream may be silent that has not begun."""
 MAX_STREAMS = 64
@@ -409,11 +406,10 @@ class Receiving:
     # -- time ---------------------------------------------------------------------------
 
     async def _tick_forever(self) -> None:
-        ticks = 0
         while True:
             await asyncio.sleep(TICK_S)
-            ticks += 1
-            if ticks == IDLE_TICKS and not any(each.heard for each in self.following.values()):
+            if not any(each.heard for each in self.following.values()):
+                # Whoever waits has the time; before, a machine has more urgent things to start.
                 self.solving.prepare()
             now = self.host.time()
             self._bound_claims()

@@ -15,28 +15,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from spinney.peer.getting import Getting
+from spinney.peer.looking import look
+from spinney.peer.peer import Peer, get, share
+from spinney.peer.sharing import Sharing
+
 if TYPE_CHECKING:
     from spinney.peer.doctor import examine
-    from spinney.peer.getting import Getting
-    from spinney.peer.looking import look
-    from spinney.peer.peer import Peer, get, share
     from spinney.peer.registering import run_registry
-    from spinney.peer.sharing import Sharing
     from spinney.peer.tracking import run_tracker
     from spinney.peer.verifying import verify
-
-_HOMES = {
-    "Getting": "getting",
-    "Peer": "peer",
-    "Sharing": "sharing",
-    "examine": "doctor",
-    "get": "peer",
-    "look": "looking",
-    "run_registry": "registering",
-    "run_tracker": "tracking",
-    "share": "peer",
-    "verify": "verifying",
-}
 
 __all__ = [
     "Getting",
@@ -53,13 +41,21 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """The public names, imported from where they live at their first use (PEP 562): a download
-    loads no registry and no tracker."""
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'spinney.peer' has no attribute {name!r}")
-    from importlib import import_module
+    """What a download needs not, imported at its first use (PEP 562): the registry, the tracker."""
+    if name == "examine":
+        from spinney.peer.doctor import examine
 
-    value: object = getattr(import_module(f"spinney.peer.{home}"), name)
-    globals()[name] = value
-    return value
+        return examine
+    if name == "run_registry":
+        from spinney.peer.registering import run_registry
+
+        return run_registry
+    if name == "run_tracker":
+        from spinney.peer.tracking import run_tracker
+
+        return run_tracker
+    if name == "verify":
+        from spinney.peer.verifying import verify
+
+        return verify
+    raise AttributeError(f"module 'spinney.peer' has no attribute {name!r}")
