@@ -394,6 +394,30 @@ def test_a_false_description_is_found_out_and_its_sender_dropped() -> None:
     play(scene, seed=False, magnet=True)
 
 
+def test_a_description_is_asked_of_another_when_the_one_who_was_asked_leaves() -> None:
+    """At once, not at the next tick of a second: who is dialled by two families is left by one."""
+
+    async def scene(stage: Stage) -> None:
+        info, loop = TORRENT.info_bytes, asyncio.get_running_loop()
+        row = ExtensionHandshake(ids={"ut_metadata": 6}, metadata_bytes=len(info))
+        introduction = m.Extended(0, encode_extension_handshake(row))
+        first = await stage.greeted()
+        first.say(m.HaveAll(), introduction)
+        await first.until(lambda: [e for e in first.heard_of(m.Extended) if e.kind == 6])
+        second = await stage.greeted(1, peer_id=b"-XX0000-stranger0002")
+        second.say(m.HaveAll(), introduction)
+        describing = stage.member.swarm.describing
+        while describing._info is None or len(describing._info._peers) < 2:
+            await asyncio.sleep(0.001)
+        assert not [e for e in second.heard_of(m.Extended) if e.kind == 6]
+        left_at = loop.time()
+        first.transport.close()
+        await second.until(lambda: [e for e in second.heard_of(m.Extended) if e.kind == 6])
+        assert loop.time() - left_at < 0.4  # of simulated time
+
+    play(scene, seed=False, magnet=True)
+
+
 def test_what_a_peer_has_is_remembered_until_the_description_is_there() -> None:
     async def scene(stage: Stage) -> None:
         stranger = await stage.greeted()

@@ -235,3 +235,32 @@ def test_nothing_is_written_into_a_block_that_is_being_solved(burst: bool) -> No
         heard.worker.open.set()
 
     play(part, bursts=burst)
+
+
+@pytest.mark.parametrize(
+    ("loss", "waits_s", "prepared"), [(0.0, 0.0, 0), (0.0, 1.0, 1), (0.05, 0.0, 1)]
+)
+def test_who_waits_or_lacks_something_gets_ready_to_mend(
+    loss: float, waits_s: float, prepared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where data comes at once and nothing is lost, nothing is loaded for mending."""
+    content = Content([2 * MIB], MIB)
+    world, hosts = lan(2, loss=loss)
+    calls: list[None] = []
+    monkeypatch.setattr(type(FOUNTAIN), "prepare", lambda code: calls.append(None))
+
+    async def main() -> None:
+        stage = Stage(content)
+        stream = sender_stream(stage.layout, MIB)
+        receiving = await stage.receiving(hosts[1], stream)
+        await asyncio.sleep(waits_s)
+        before = len(calls)
+        sending = await stage.sending(hosts[0], stream)
+        await complete(receiving, 20)
+        assert len(calls) - before == 1 + (prepared if loss else 0)  # the sender is always ready
+        assert before == (prepared if waits_s else 0)
+        await sending.close()
+        await receiving.close()
+
+    with world:
+        world.run(main())

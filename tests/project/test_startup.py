@@ -76,3 +76,19 @@ def test_python_m_spinney_is_the_command() -> None:
     )
     assert done.returncode == 0
     assert done.stdout.startswith("spinney, version ")
+
+
+def test_a_download_loads_no_tracker_no_registry_and_no_http() -> None:
+    """What only other commands need is imported by those: each module is paid at each start."""
+    probe = "import json, sys, spinney; spinney.Peer; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", probe],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": str(PACKAGE.parent)},
+    )
+    modules = json.loads(done.stdout)
+    assert "spinney.bittorrent.swarm" in modules
+    others = ("h11", "numpy", "spinney.p2pcast", "spinney.bittorrent.tracker.client")
+    assert not [name for name in modules if name.startswith(others)]

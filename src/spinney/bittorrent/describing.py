@@ -103,6 +103,9 @@ class Describing:
             self._info.left(key)
         if self._layers is not None:
             self._layers.left(key)
+        if not self._closed:  # what it was asked for is asked of another at once
+            self._ask_info(self._loop.time())
+            self._ask_layers(self._loop.time())
 
     # for its peers
 

@@ -415,6 +415,8 @@ class Following(GroupReceiver):
         lacking = self._receiving.asking.begun(self)
         lacks, whole = self.needs.report(lacking, self._receiving.asking.whole(self), now)
         wanted, self._report_wanted = self._report_wanted, 0
+        if lacks:
+            self._receiving.solving.prepare()
         if (lacks or whole or wanted) and not self.stalled:
             self.reports += 1
             loss, rate = self._fresh if wanted else (self.loss, self.rate_bytes_per_s)

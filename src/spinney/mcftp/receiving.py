@@ -189,7 +189,6 @@ class Receiving:
         if len(self.following) >= MAX_STREAMS:
             raise NetworkError(f"more than {MAX_STREAMS} streams")
         following = self.following[stream.number] = Following(self, stream)
-        self.solving.prepare()
         try:
             group = await groups.join(stream.address, following)
         except BaseException:
@@ -409,6 +408,9 @@ class Receiving:
     async def _tick_forever(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
+            if not any(each.heard for each in self.following.values()):
+                # Whoever waits has the time; before, a machine has more urgent things to start.
+                self.solving.prepare()
             now = self.host.time()
             self._bound_claims()
             for following in list(self.following.values()):

@@ -36,7 +36,7 @@ class Solving:
         self._prepared = False
 
     def prepare(self) -> None:
-        """A stream will begin: gets ready, once."""
+        """Something will be mended: gets ready, once."""
         if self._preparing is None:
             self._preparing = asyncio.get_running_loop().create_task(self._prepare())
 

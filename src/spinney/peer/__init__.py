@@ -13,14 +13,18 @@ Everything runs on the `Host` that it is handed; `Peer.live` makes the real one.
 
 from __future__ import annotations
 
-from spinney.peer.doctor import examine
+from typing import TYPE_CHECKING
+
 from spinney.peer.getting import Getting
 from spinney.peer.looking import look
 from spinney.peer.peer import Peer, get, share
-from spinney.peer.registering import run_registry
 from spinney.peer.sharing import Sharing
-from spinney.peer.tracking import run_tracker
-from spinney.peer.verifying import verify
+
+if TYPE_CHECKING:
+    from spinney.peer.doctor import examine
+    from spinney.peer.registering import run_registry
+    from spinney.peer.tracking import run_tracker
+    from spinney.peer.verifying import verify
 
 __all__ = [
     "Getting",
@@ -34,3 +38,24 @@ __all__ = [
     "share",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """What a download needs not, imported at its first use (PEP 562): the registry, the tracker."""
+    if name == "examine":
+        from spinney.peer.doctor import examine
+
+        return examine
+    if name == "run_registry":
+        from spinney.peer.registering import run_registry
+
+        return run_registry
+    if name == "run_tracker":
+        from spinney.peer.tracking import run_tracker
+
+        return run_tracker
+    if name == "verify":
+        from spinney.peer.verifying import verify
+
+        return verify
+    raise AttributeError(f"module 'spinney.peer' has no attribute {name!r}")

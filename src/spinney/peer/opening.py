@@ -9,7 +9,6 @@ from spinney.content.magnet import Magnet, is_magnet, parse_magnet
 from spinney.content.rules import MAX_TORRENT_BYTES
 from spinney.errors import DescriptorError, NetworkError, NotFoundError, StorageError, UsageError
 from spinney.net.host import Address, Host
-from spinney.peer.fetching import fetch_torrent
 
 HASH_DIGITS = {40: "urn:btih:", 64: "urn:btmh:1220"}
 
@@ -56,6 +55,8 @@ async def open_link(host: Host, link: str) -> Opened:
             error.args = (f"this magnet link cannot be used, was it copied whole? {error}",)
             raise
     if text.partition("://")[0].lower() in ("http", "https"):
+        from spinney.peer.fetching import fetch_torrent  # with all of HTTP
+
         try:
             descriptor = parse_torrent(await fetch_torrent(host, text), text)
         except NetworkError as error:

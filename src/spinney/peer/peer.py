@@ -12,7 +12,6 @@ from spinney.bittorrent.lan import LanDiscovery
 from spinney.bittorrent.node import BitTorrent
 from spinney.bittorrent.settings import Settings as NodeSettings
 from spinney.bittorrent.swarm import PeerSource
-from spinney.bittorrent.tracker.client import TrackerSource
 from spinney.config import (
     FIRST_PORT,
     LAST_PORT,
@@ -273,6 +272,8 @@ class Peer:
         typed = options.get("trackers", ())
         tiers = tiers_of(own, typed, private=private)
         if tiers:
+            from spinney.bittorrent.tracker.client import TrackerSource  # with all of HTTP
+
             only = self._listening[0] if len(self._listening) == 1 else None
             rows.append(
                 TrackerSource(self.host, tiers, infohashes=infohashes, typed=typed, local=only)
