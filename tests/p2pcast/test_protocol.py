@@ -313,6 +313,19 @@ def test_without_spare_slots_a_parent_and_its_child_fall_together(seed: int) -> 
     play(story, seed, spare=0)
 
 
+@pytest.mark.parametrize("seed", [1, 4])
+def test_without_spare_slots_a_parent_falls_with_all_its_children(seed: int) -> None:
+    """Among so many: then only its parents have its will, and they say so."""
+
+    async def story(crowd: Crowd) -> None:
+        await crowd.plant(48)
+        for name in crowd.rng.sample(crowd.live, 12):
+            crowd.fall(name)
+        await crowd.whole(30.0)
+
+    play(story, seed, stripes=2, spare=0)
+
+
 def test_without_spare_slots_a_tenth_falls_at_once() -> None:
     async def story(crowd: Crowd) -> None:
         await crowd.plant(40)

@@ -27,6 +27,8 @@ to a leaf 40 at each try; the source lays out at most 6 f peers.
        |       |
     changing  transactions                 a planner over the network; lock, apply, undo, in doubt
        |
+    looking  calling                       many peers asked at once; a lost call sent again
+       |
     messages  codec  book                  calls under the paper's names; addresses of names
     viewer  at_registry  carried           a peer by its link; a source with its registry
 

@@ -55,6 +55,8 @@ class Filling(Tending):
         self.changing.find_will = self._last_word
         self.contacts: tuple[Name, ...] = ()
         """Random peers, known beforehand: to ask for some takes a round trip."""
+        self._told: dict[Name, None] = {}
+        """Silent children whose wills others know to find here."""
         self._cases: dict[Name, asyncio.Event] = {}
         """Silent parents; the event is set when one is dead."""
 
@@ -72,6 +74,15 @@ class Filling(Tending):
             parents = self.seat.place.parents
             tree = parents.index(dead) if dead in parents else max(self.seat.place.stripe, 0)
             self.station.spawn(self.finder.delete(dead, tree))
+
+    def inherited(self, child: Name) -> None:
+        """A child has probably fallen.  Its own children fill its places; if they have fallen,
+        too, only its parents have its will, and others look for that."""
+        for name in [name for name in self._told if name not in self.seat.heard]:
+            del self._told[name]
+        if child not in self._told and self.station.wills.of(child) is not None:
+            self._told[child] = None
+            self.station.spawn(self._tell_heirs(child))
 
     def _case(self, name: Name) -> asyncio.Event | None:
         if name < 0:

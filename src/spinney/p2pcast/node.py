@@ -111,6 +111,7 @@ class ForestNode:
             filling = Filling(station, self.seat, self.finder)
             station.on_dead = lambda seat, dead: filling.died(dead)
             station.on_doubtful_parent = lambda seat, tree: filling.suspect(tree)
+            station.on_silent = filling.inherited
             self._filling = filling
         station.on_cheat = lambda name, tree: self._found_cheating(name, tree)
         station.on_dropped = lambda seat, child: self._dropped(child)

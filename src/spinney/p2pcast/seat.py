@@ -374,6 +374,11 @@ class Seat:
             stripe = rng.choice(short)
             self.take(replace(place, stripe=stripe, version=place.version + 1), now)
 
+    def silent(self, now: float) -> list[Name]:
+        """Children from whom nothing was heard for so long that they have probably fallen."""
+        limit = now - self.settings.child_dead_s
+        return [child for child, heard in self.heard.items() if heard < limit]
+
     def drop_silent(self, now: float) -> list[Name]:
         """Children from whom nothing was heard for long; they are no longer its children."""
         limit = now - self.child_dead_s

@@ -75,6 +75,7 @@ class Station:
         self.on_orphan: Callable[[Seat, int, Name], None] = lambda seat, tree, dead: None
         self.on_doubtful_parent: Callable[[Seat, int], None] = lambda seat, tree: None
         self.on_dropped: Callable[[Seat, Name], None] = lambda seat, child: None
+        self.on_silent: Callable[[Name], None] = lambda child: None
         self.on_cheat: Callable[[Name, int], None] = lambda parent, tree: None
         self.on_late: Callable[[m.Late], None] = lambda call: None
         self.refusal: CallError | None = None

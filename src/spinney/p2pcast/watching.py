@@ -53,6 +53,8 @@ class Watching:
                 seat.rebalance(now, self.station.host.rng)
                 if self.station.fills and seat.name >= 0:
                     self.station.wills.tell(seat)
+                    for child in seat.silent(now):
+                        self.station.on_silent(child)
                 for child in seat.drop_silent(now):
                     self.station.counts["dropped: silent"] += 1
                     self.station.on_dropped(seat, child)
