@@ -135,7 +135,9 @@ TARGETS: dict[str, Target] = {
             for by in (0, 1, 3)
             for at_source in (0, 1)
         ),
-        ("spinney.p2pcast.station", "spinney.p2pcast.guard", "spinney.p2pcast.papers")
-        + ("spinney.p2pcast.adopting", "spinney.p2pcast.source", "spinney.p2pcast.seat"),
+        tuple(
+            f"spinney.p2pcast.{name}"
+            for name in ("station", "guard", "papers", "adopting", "source", "seat")
+        ),
     ),
 }

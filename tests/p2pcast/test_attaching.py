@@ -11,6 +11,7 @@ from spinney.p2pcast.attaching import (
     candidates,
     is_newer,
     may_become,
+    may_move,
     taking,
     with_child,
     with_parent,
@@ -229,3 +230,20 @@ def test_the_book_forgets_who_was_not_used_for_longest() -> None:
     assert book.find(0) == ("20.0.0.2", 0)
     assert book.find(1) is None
     assert book.find(SOURCE) == book.find(SPECIAL) == ("20.0.0.1", 1)
+
+
+def test_who_has_few_children_moves_to_a_tree_without_slots_if_these_find_others() -> None:
+    one = replace(OWNER, stripe=1, children=((), (4,)))
+    two = replace(OWNER, stripe=1, children=((), (4, 5)))
+    three = replace(OWNER, stripe=1, children=((), (4, 5, 6)))
+    assert may_move(one, 0)
+    assert not may_move(two, 1)
+    assert may_move(two, 2)
+    assert not may_move(three, 9)
+    assert not may_move(replace(one, cohort=((1, 1),)), 9)
+    assert not may_move(replace(one, parents=(7, SOURCE)), 9), "a root stays"
+    assert asked(one) is Taking.FULL
+    call = m.TakeOn(1, 50, 0, 4, 1)
+    assert taking(one, 0, 9, call, gone=False, moves=True) is Taking.TAKEN
+    moved = with_child(one, 0, 50)
+    assert (moved.stripe, moved.children) == (0, ((50,), ()))

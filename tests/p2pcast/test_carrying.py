@@ -12,10 +12,11 @@ from spinney.errors import CannotCarryError, InputError, WireError
 from spinney.lab._crowds import HOP, PORT, Crowd
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
+from spinney.p2pcast.asking import Ask
 from spinney.p2pcast.carrying import least_of, shortfall, slots_of
 from spinney.p2pcast.identity import HashSigner
 from spinney.p2pcast.node import ForestNode
-from spinney.p2pcast.place import Name
+from spinney.p2pcast.place import NOBODY, Name
 from spinney.p2pcast.registry_link import StreamLink, parse_link
 from spinney.p2pcast.settings import Settings
 from spinney.sim import Link, World
@@ -257,9 +258,60 @@ def test_only_children_are_heard_and_one_of_many_is_not_enough() -> None:
     play(crowd, story)
 
 
+def test_who_is_late_itself_is_not_left() -> None:
+    """What is above it is to blame; if that goes on for long it is left, whatever it says."""
+    crowd = crowded(1, least=1)
+
+    async def story() -> None:
+        await crowd.open()
+        await crowd.plant(14)
+        child, tree, parent = next(
+            (node, tree, crowd.nodes[name])
+            for node in crowd.nodes.values()
+            for tree, name in enumerate(node.place.parents)
+            if name in crowd.nodes
+        )
+        behind = child.carrying.behind
+        child.carrying.behind = (  # type: ignore[method-assign]
+            lambda at, number: 5.0 if at == tree else behind(at, number)
+        )
+        child.carrying._asking[tree] = parent.name
+        await child.carrying._ask(tree, parent.name, False)
+        assert child.place.parents[tree] == parent.name
+        child.carrying._asking[tree] = parent.name
+        await child.carrying._ask(tree, parent.name, True)
+        assert child.place.parents[tree] != parent.name
+        await asyncio.sleep(2.0)
+
+    play(crowd, story)
+
+
 def test_lates_bytes() -> None:
     late = m.Late(5, 6, 3, 2_500)
     assert codec.read_late(codec.pack_late(late)) == late
     for bad in (b"", codec.pack_late(m.Late(5, 6, 16, 1)), codec.pack_late(late) + b"x", 7):
         with pytest.raises(WireError):
             codec.read_late(bad)
+
+
+def test_an_orphan_that_hears_no_answer_does_not_leave_who_is_its_parent_elsewhere() -> None:
+    """On a slow line answers come late: all parents that were asked would have sent it away."""
+    crowd = crowded(1, least=None)
+
+    async def story() -> None:
+        await crowd.open()
+        await crowd.plant(14)
+        child, tree, parent = next(
+            (node, tree, crowd.nodes[name])
+            for node in crowd.nodes.values()
+            for tree, name in enumerate(node.place.parents)
+            if name in crowd.nodes
+        )
+        parent.station.adopting.asked = lambda query, body: None  # type: ignore[method-assign]
+        other = next(at for at in range(4) if child.place.parents[at] != parent.name)
+        asked = Ask(parent.name, NOBODY, False)
+        assert await child.mending._asked(other, asked) is None
+        await asyncio.sleep(0.5)
+        assert child.name in parent.place.children[tree]
+
+    play(crowd, story)

@@ -20,7 +20,6 @@ from dataclasses import replace
 from spinney.lab.experiment import Check, Experiment, Plot, Row, Trial
 from spinney.p2pcast.node import ForestNode
 from spinney.p2pcast.place import Name
-from spinney.p2pcast.registry_codec import file_tag
 from spinney.p2pcast.registry_settings import RegistrySettings
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.viewer import Broadcast, Viewer
@@ -39,7 +38,7 @@ def _shirk(node: ForestNode) -> None:
     def idles(seat: object, tree: int, *, idle: bool = False) -> None:
         pass_on(node.seat, tree, idle=True)
 
-    node.station.pass_on = idles  # type: ignore[method-assign, assignment]
+    node.station.pass_on = idles  # type: ignore[method-assign]
 
 
 def _lie(node: ForestNode) -> None:
@@ -52,7 +51,7 @@ async def _prove(viewer: Viewer, witness: Viewer) -> None:
     """Two envelopes of one key with one number; the witness has seen both."""
     stream = viewer.link.stream
     one, other = (
-        envelope.make(viewer.keys, file_tag(stream), 1 << 40, {b"t": b"join", b"v": at})
+        envelope.make(viewer.keys, envelope.file_tag(stream), 1 << 40, {b"t": b"join", b"v": at})
         for at in (1, 2)
     )
     await witness.finder.contacts.accuse(stream, viewer.keys.peer, 0, (one, other))
@@ -137,7 +136,7 @@ def run(trial: Trial) -> Iterator[Row]:
 
 
 def _is_found(rows: Sequence[Row]) -> bool:
-    return all(row["hidden_s"] >= 0 for row in rows)
+    return all(row["hidden_s"] != -1.0 for row in rows)
 
 
 def _nobody_else(rows: Sequence[Row]) -> bool:
