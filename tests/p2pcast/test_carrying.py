@@ -172,6 +172,7 @@ def test_who_thinks_the_rules_laxer_than_they_are_is_refused_by_who_it_asks() ->
 
         with pytest.raises(CannotCarryError, match=r"needs 4 slots .* and it has 2"):
             await host.start(joins())
+        assert node.station.refusal is not None, "others said so"
         node.close()
         await crowd.whole(5.0)
 
@@ -248,6 +249,7 @@ def test_only_children_are_heard_and_one_of_many_is_not_enough() -> None:
         strange = [each for each in crowd.live if each not in row and each != name]
         for each in strange[:4]:
             node.carrying.told(m.Late(each, name, tree, 5_000))
+        assert not node.carrying._said
         for _ in range(3):
             node.carrying.told(m.Late(row[0], name, tree, 5_000))
         node.carrying.told(m.Late(row[0], name, 15, 5_000))
@@ -307,6 +309,7 @@ def test_an_orphan_that_hears_no_answer_does_not_leave_who_is_its_parent_elsewhe
             for tree, name in enumerate(node.place.parents)
             if name in crowd.nodes
         )
+        await asyncio.sleep(25.0)  # until all have tickets
         parent.station.adopting.asked = lambda query, body: None  # type: ignore[method-assign]
         other = next(at for at in range(4) if child.place.parents[at] != parent.name)
         asked = Ask(parent.name, NOBODY, False)

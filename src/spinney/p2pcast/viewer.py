@@ -43,8 +43,9 @@ CONTACTS = ContactsSettings(timeout_s=0.7, attempts=2, rounds=1)
 
 class Viewer:
     """`keys`: of this stream alone; None: fresh ones.  `upload_bytes_per_s`: what its line carries;
-    None: enough.  `is_closed`: nobody reaches it from outside; with `Settings.nat` its name says so,
-    also where a registry hands it out.  What the stream asks of each peer is the source's to say: it is in the link."""
+    None: enough.  `is_closed`: nobody reaches it from outside; with `Settings.nat` its name says
+    so, also where a registry hands it out.  What the stream asks of each peer is the source's to
+    say: it is in the link."""
 
     def __init__(
         self,
