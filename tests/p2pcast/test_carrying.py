@@ -12,9 +12,10 @@ from spinney.errors import CannotCarryError, InputError, WireError
 from spinney.lab._crowds import HOP, PORT, Crowd
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
+from spinney.p2pcast.asking import Ask
 from spinney.p2pcast.carrying import least_of, shortfall, slots_of
 from spinney.p2pcast.node import ForestNode
-from spinney.p2pcast.place import Name
+from spinney.p2pcast.place import NOBODY, Name
 from spinney.p2pcast.registry.link import StreamLink, parse_link
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.trust.identity import HashSigner
@@ -171,6 +172,7 @@ def test_who_thinks_the_rules_laxer_than_they_are_is_refused_by_who_it_asks() ->
 
         with pytest.raises(CannotCarryError, match=r"needs 4 slots .* and it has 2"):
             await host.start(joins())
+        assert node.station.refusal is not None, "others said so"
         node.close()
         await crowd.whole(5.0)
 
@@ -247,6 +249,7 @@ def test_only_children_are_heard_and_one_of_many_is_not_enough() -> None:
         strange = [each for each in crowd.live if each not in row and each != name]
         for each in strange[:4]:
             node.carrying.told(m.Late(each, name, tree, 5_000))
+        assert not node.carrying._said
         for _ in range(3):
             node.carrying.told(m.Late(row[0], name, tree, 5_000))
         node.carrying.told(m.Late(row[0], name, 15, 5_000))
@@ -257,9 +260,62 @@ def test_only_children_are_heard_and_one_of_many_is_not_enough() -> None:
     play(crowd, story)
 
 
+def test_who_is_late_itself_is_not_left() -> None:
+    """What is above it is to blame; if that goes on for long it is left, whatever it says."""
+    crowd = crowded(1, least=1)
+
+    async def story() -> None:
+        await crowd.open()
+        await crowd.plant(14)
+        child, tree, parent = next(
+            (node, tree, crowd.nodes[name])
+            for node in crowd.nodes.values()
+            for tree, name in enumerate(node.place.parents)
+            if name in crowd.nodes
+        )
+        behind = child.carrying.behind
+        child.carrying.behind = (  # type: ignore[method-assign]
+            lambda at, number: 5.0 if at == tree else behind(at, number)
+        )
+        child.carrying._asking[tree] = parent.name
+        await child.carrying._ask(tree, parent.name, False)
+        assert child.place.parents[tree] == parent.name
+        child.carrying._asking[tree] = parent.name
+        await child.carrying._ask(tree, parent.name, True)
+        assert child.place.parents[tree] != parent.name
+        await asyncio.sleep(2.0)
+
+    play(crowd, story)
+
+
 def test_lates_bytes() -> None:
     late = m.Late(5, 6, 3, 2_500)
     assert codec.read_late(codec.pack_late(late)) == late
     for bad in (b"", codec.pack_late(m.Late(5, 6, 16, 1)), codec.pack_late(late) + b"x", 7):
         with pytest.raises(WireError):
             codec.read_late(bad)
+
+
+def test_an_orphan_that_hears_no_answer_does_not_leave_who_is_its_parent_elsewhere() -> None:
+    """On a slow line answers come late: all parents that were asked would have sent it away."""
+    crowd = crowded(1, least=None)
+
+    async def story() -> None:
+        await crowd.open()
+        await crowd.plant(14)
+        child, tree, parent = next(
+            (node, tree, crowd.nodes[name])
+            for node in crowd.nodes.values()
+            for tree, name in enumerate(node.place.parents)
+            if name in crowd.nodes
+        )
+        await asyncio.sleep(25.0)  # until all have tickets
+        parent.station.adopting.asked = lambda query, body: None  # type: ignore[method-assign]
+        others = [at for at in range(4) if child.place.parents[at] != parent.name]
+        other = next(at for at in others if at != child.place.stripe)
+        asked = Ask(parent.name, NOBODY, False)
+        assert await child.mending._asked(other, asked) is None
+        await asyncio.sleep(0.5)
+        assert child.name in parent.place.children[tree]
+
+    play(crowd, story)

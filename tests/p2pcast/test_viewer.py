@@ -10,11 +10,14 @@ from tests.p2pcast.viewers import PORT, Audience, play
 from spinney.errors import CallError, InputError, NoPeersError
 from spinney.p2pcast.carried import Carried
 from spinney.p2pcast.place import NOBODY
+from spinney.p2pcast.reaching import is_closed
 from spinney.p2pcast.registry.link import StreamLink, parse_link
 from spinney.p2pcast.registry.streams import Newcomer, Registry
+from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.trust.identity import name_of
 from spinney.p2pcast.trust.signing import UNSIGNED
 from spinney.p2pcast.viewer import Viewer
+from spinney.sim import World
 from spinney.wire.krpc import Krpc
 
 SEEDS = (1, 2, *(pytest.param(seed, marks=pytest.mark.night) for seed in range(3, 9)))
@@ -217,3 +220,16 @@ def test_the_source_sees_its_registry_by_name() -> None:
     assert not registry.open_count(stream), "whom the source found cheating is not handed out"
     registry.join(stream, Newcomer(bytes([2]) * 20, ("20.0.2.1", 1), (0, 2)), 2.0)
     assert not registry.open_count(stream), "nor when it says again that it is here"
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_behind_a_nat_the_name_that_a_registry_hands_out_says_so(closed: bool) -> None:
+    with World(7) as world:
+        for at in range(6):
+            viewer = Viewer(
+                world.host(f"v{at}"),
+                parse_link("p2pcast:" + "ab" * 32 + "?r=1.2.3.4:5&f=4"),
+                settings=Settings(nat=True),
+                is_closed=closed,
+            )
+            assert is_closed(name_of(viewer.keys.peer)) is closed

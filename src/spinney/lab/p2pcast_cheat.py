@@ -136,7 +136,7 @@ def run(trial: Trial) -> Iterator[Row]:
 
 
 def _is_found(rows: Sequence[Row]) -> bool:
-    return all(float(row["hidden_s"] or 0) >= 0 for row in rows)
+    return all(row["hidden_s"] != -1.0 for row in rows)
 
 
 def _nobody_else(rows: Sequence[Row]) -> bool:

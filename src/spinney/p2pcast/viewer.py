@@ -19,6 +19,7 @@ from dataclasses import replace
 
 from spinney.errors import InputError, NoPeersError
 from spinney.net.host import Address, Datagrams, Host
+from spinney.p2pcast import reaching
 from spinney.p2pcast.at_registry import AtRegistry
 from spinney.p2pcast.carried import Carried
 from spinney.p2pcast.node import ForestNode
@@ -31,17 +32,20 @@ from spinney.p2pcast.registry.streams import Newcomer
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.source import SourceNode
 from spinney.p2pcast.station import Station
-from spinney.p2pcast.trust.identity import STREAM_TAG_BYTES, KeySigner
+from spinney.p2pcast.trust.identity import STREAM_TAG_BYTES, KeySigner, name_of
 from spinney.trust.keys import Keys
 from spinney.wire.krpc import Krpc
 
+KEYS_TRIED = 64
 CONTACTS = ContactsSettings(timeout_s=0.7, attempts=2, rounds=1)
 """A viewer asks again by itself: each question ends soon."""
 
 
 class Viewer:
     """`keys`: of this stream alone; None: fresh ones.  `upload_bytes_per_s`: what its line carries;
-    None: enough.  What the stream asks of each peer is the source's to say: it is in the link."""
+    None: enough.  `is_closed`: nobody reaches it from outside; with `Settings.nat` its name says
+    so, also where a registry hands it out.  What the stream asks of each peer is the source's to
+    say: it is in the link."""
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class Viewer:
         keys: Keys | None = None,
         settings: Settings | None = None,
         upload_bytes_per_s: float | None = None,
+        is_closed: bool = False,
     ) -> None:
         if not link.registries:
             raise InputError("the link names no registry: ask for one that does")
@@ -58,7 +63,8 @@ class Viewer:
             raise InputError("the link does not say into how many stripes its stream is cut")
         self.host = host
         self.link = link
-        self.keys = keys or Keys(host.entropy(32))
+        nat = settings is not None and settings.nat
+        self.keys = keys or (_keys_that_tell(host, is_closed) if nat else Keys(host.entropy(32)))
         self.settings = replace(
             settings or Settings(),
             stripe_bytes_per_s=float(link.stripe_bytes_per_s),
@@ -144,6 +150,15 @@ class Viewer:
         self.close()
         if self._stand_in is not None:
             await self._stand_in.close()
+
+
+def _keys_that_tell(host: Host, is_closed: bool) -> Keys:
+    """Half of all keys have a name that says that their holder is behind a NAT."""
+    for _ in range(KEYS_TRIED):
+        keys = Keys(host.entropy(32))
+        if reaching.is_closed(name_of(keys.peer)) == is_closed:
+            return keys
+    raise AssertionError("2^64 to one: entropy that is none")
 
 
 class Broadcast:
