@@ -130,7 +130,7 @@ class Station:
         )
         return values.get(b"b")
 
-    async def ask_orphan(self, call: m.TakeOn, body: bytes) -> object:
+    async def ask_orphan(self, call: m.TakeOn, body: bytes, patience: float = 1.0) -> object:
         """TAKEON, or SUBSTITUTE, of an orphan.  Raises as `ask`."""
         address = self.book.find(call.target)
         if address is None or self.distrusts(call.target):
@@ -138,7 +138,7 @@ class Station:
         await self.reaching.open_way(call.target, address)
         method = b"p2pcast.takeon" if call.dead == NOBODY else b"p2pcast.substitute"
         # The dead one is probed meanwhile.
-        wait_s = self.settings.call_s + (0.3 if call.dead != NOBODY else 0.0)
+        wait_s = patience * self.settings.call_s + (0.3 if call.dead != NOBODY else 0.0)
         arguments = {**self._arguments(method, body), b"o": 1}
         # Once only: there are others to ask, and this one may have fallen, too.
         values = await self.krpc.call(address, method, arguments, timeout_s=wait_s, attempts=1)
