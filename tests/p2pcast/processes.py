@@ -24,9 +24,14 @@ LINE_BYTES = 1 << 20
 class Fleet:
     """`patience`: by how many times this machine is slower than one for so many processes."""
 
-    def __init__(self, seed: int, *, stripes: int, spare: int, patience: float) -> None:
+    def __init__(
+        self, seed: int, *, stripes: int, spare: int, patience: float, state: str = ""
+    ) -> None:
+        """`state`: the registry's folder."""
         self.rng = Random(seed)
         self.shape = ["--stripes", str(stripes), "--spare", str(spare)]
+        self.shape += ["--state", state] if state else []
+        self.registry = "open"
         self.patience = ["--patience", str(patience)]
         self.link = ""
         self.places: dict[int, dict[Name, Place]] = {}
@@ -70,6 +75,8 @@ class Fleet:
             if "places" in said and process.pid in self.places:
                 rows = map(unpacked, said["places"])
                 self.places[process.pid] = {place.name: place for place in rows}
+            elif "registry" in said:
+                self.registry = said["registry"]
             elif "ready" in said:
                 if isinstance(said["ready"], str):
                     self.link = said["ready"]
@@ -104,11 +111,21 @@ class Fleet:
     async def come(self) -> int:
         return await self._start("viewer", self.link)
 
-    async def kill(self) -> None:
-        """One of those that have joined, at random; another comes at once."""
+    def end(self) -> None:
+        """One of those that have joined, at random."""
         self._end(self.rng.choice(sorted(self.ready)))
         self.kills += 1
+
+    async def kill(self) -> None:
+        """One of those that have joined, at random; another comes at once."""
+        self.end()
         await self.come()
+
+    async def switch(self, registry: str) -> None:
+        """The source's registry: `closed`, or `open` again."""
+        number = signal.SIGUSR1 if registry == "closed" else signal.SIGUSR2
+        os.kill(self._source, number)
+        await self._until(lambda: self.registry == registry, START_S)
 
     async def churn(self, seconds: float, pause_s: float) -> None:
         until = time.monotonic() + seconds
@@ -134,6 +151,10 @@ class Fleet:
     def said(self) -> str:
         rows = f"{len(self.all_places())} places, {len(self.ready)} ready, {self.kills} kills"
         return f"{rows}\n{self.broken()}"
+
+    async def mended(self, limit_s: float) -> float:
+        """Seconds until every rule holds for those who have joined."""
+        return await self._until(lambda: self.broken() is None, limit_s)
 
     async def whole(self, limit_s: float) -> float:
         """Seconds until all who were started have joined, and every rule holds."""

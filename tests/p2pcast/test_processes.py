@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from tests.p2pcast.processes import Fleet
@@ -27,6 +28,34 @@ def play(
 def test_a_dozen_processes_are_killed_and_started_again() -> None:
     """Patient beyond the five seconds: tests run beside others here."""
     play(12, 12.0, 2.0, patience=2.0, limit_s=30.0)
+
+
+@pytest.mark.timeout(240)
+def test_while_the_registry_is_down_the_forest_mends_and_newcomers_wait(tmp_path: Path) -> None:
+    async def story() -> None:
+        state = str(tmp_path / "registry")
+        async with Fleet(2, stripes=4, spare=1, patience=2.0, state=state) as fleet:
+            await fleet.grow(8)
+            await fleet.whole(40.0)
+            await fleet.switch("closed")
+            fleet.end()
+            await asyncio.sleep(2.0)
+            fleet.end()
+            await asyncio.sleep(2.0)
+            await fleet.mended(40.0)
+            before = set(fleet.ready)
+            for _ in range(2):
+                await fleet.come()
+            await asyncio.sleep(3.0)
+            assert set(fleet.ready) == before, "nobody tells them whom to ask"
+            await fleet.switch("open")
+            await fleet.whole(60.0)
+            assert len(fleet.ready) == 8
+            fleet.end()
+            await fleet.come()
+            await fleet.whole(60.0)
+
+    asyncio.run(story())
 
 
 @pytest.mark.night

@@ -14,10 +14,12 @@ from random import Random
 import pytest
 
 from spinney.lab._crowds import HOP, PORT, Crowd
+from spinney.lab._forest_process import settings_of
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.attaching import Candidate, candidates
 from spinney.p2pcast.place import INCOMPLETE, NOBODY, SOURCE, SPECIAL, Name, Place, Sight
+from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.yielding import (
     GIVES_WAY_S,
     free_slots,
@@ -26,7 +28,7 @@ from spinney.p2pcast.yielding import (
     sent_away,
     would_find_room,
 )
-from spinney.sim import World
+from spinney.sim import Constant, Link, World
 
 DOZEN = """
     source>13 13>11,6,9,5,2 5>4,7,special,12 6>3,10,8
@@ -94,10 +96,16 @@ def orphans(places: Mapping[Name, Place]) -> list[Name]:
     return [name for name in places if name != SOURCE and NOBODY in places[name].parents]
 
 
-def healed(places: Mapping[Name, Place], seed: int, limit_s: float) -> Crowd:
+def healed(
+    places: Mapping[Name, Place],
+    seed: int,
+    limit_s: float,
+    link: Link = HOP,
+    settings: Settings | None = None,
+) -> Crowd:
     """The forest heals by itself in so many seconds."""
-    world = World(seed, link=HOP)
-    crowd = Crowd(world, Random(seed), stripes=4, spare=1)
+    world = World(seed, link=link)
+    crowd = Crowd(world, Random(seed), stripes=4, spare=1, settings=settings)
 
     async def story() -> None:
         await crowd.open()
@@ -220,6 +228,31 @@ def test_the_source_lays_out_few_peers_for_its_special_node() -> None:
     crowd = healed(places, 1, 15.0)
     assert crowd.source.layouts == 1
     assert "gave way" not in crowd.counts()
+
+
+SLOW = Link(latency=Constant(0.35))
+"""A question takes 0.7 s, as on a machine with too much to do."""
+
+
+def test_where_everybody_is_slow_an_orphan_waits_longer_each_round() -> None:
+    healed(forest(TWENTY), 1, 40.0, SLOW, settings_of(2.0))
+
+
+def test_few_that_are_slow_are_not_torn_down_by_a_layout_without_them() -> None:
+    world = World(1, link=SLOW)
+    crowd = Crowd(world, Random(1), stripes=4, spare=1, settings=settings_of(2.0))
+
+    async def story() -> None:
+        await crowd.open()
+        await crowd.put(forest(DOZEN))
+        for _ in range(20):
+            await asyncio.sleep(1.0)
+            lost = [name for name in crowd.live if set(crowd.nodes[name].place.parents) == {NOBODY}]
+            assert not lost
+            assert set(crowd.source.source.place.children) != {(SPECIAL,)}
+
+    with world:
+        world.run(story())
 
 
 # -- what a stranger may disturb ------------------------------------------------------------------

@@ -4,8 +4,9 @@
     python -m spinney.lab._forest_process viewer LINK [--patience 2]
 
 Prints a line of JSON when it is ready (the source: its link), and one with its places whenever they
-have changed, looked at each `--every` seconds.  It is ended by a signal, or ends when nobody reads
-what it prints.  Live streams come through it later: nothing of them is here.
+have changed, looked at each `--every` seconds.  The source's registry falls silent by SIGUSR1, and
+by SIGUSR2 another takes its place, which knows what is in `--state`.  It is ended by a signal, or
+ends when nobody reads what it prints.  Live streams come through it later: nothing of them is here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -21,6 +23,7 @@ from spinney.errors import SpinneyError
 from spinney.net.host import Host
 from spinney.p2pcast.place import Place
 from spinney.p2pcast.registry.link import parse_link
+from spinney.p2pcast.registry.settings import RegistrySettings
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.viewer import Broadcast, Viewer
 from spinney.trust.keys import Keys
@@ -94,9 +97,20 @@ async def _source(given: argparse.Namespace) -> None:
         stripes=given.stripes,
         spare=given.spare,
         settings=settings_of(given.patience),
+        registry=RegistrySettings(state_folder=given.state) if given.state else None,
     )
     await broadcast.open(("127.0.0.1", 0))
     seats = broadcast.source.station.seats
+    changes: set[asyncio.Task[None]] = set()
+
+    async def change(registry: str) -> None:
+        await (broadcast.close_registry if registry == "closed" else broadcast.open_registry)()
+        _say(registry=registry)
+
+    for number, registry in ((signal.SIGUSR1, "closed"), (signal.SIGUSR2, "open")):
+        asyncio.get_running_loop().add_signal_handler(
+            number, lambda to: changes.add(asyncio.ensure_future(change(to))), registry
+        )
     _say(ready=str(broadcast.link))
     try:
         await _report(lambda: [seat.place for seat in seats.values()], given.every)
@@ -127,6 +141,7 @@ def main(arguments: list[str]) -> int:
     source, viewer = roles.add_parser("source"), roles.add_parser("viewer")
     source.add_argument("--stripes", type=int, default=4)
     source.add_argument("--spare", type=int, default=1)
+    source.add_argument("--state", help="the registry's folder")
     viewer.add_argument("link")
     for role, work in ((source, _source), (viewer, _viewer)):
         role.add_argument("--patience", type=float, default=1.0)

@@ -29,11 +29,20 @@ NEAR = 9
 """Neighbours that are asked for sights: with their parents some fifteen peers."""
 FRESH_S = 1.5
 """Sights from the first doubt serve for so long: longer than a parent takes from there to dead."""
+SLOWER = 0.5
+"""By so much of the first wait each round waits longer: whoever is slow, or sits on a busy machine,
+answers in the end, when those who are quick had no room."""
+SLOWEST = 6.0
 ASKED_A_ROUND = 6
 CHANGE_FROM = 5
 """The round from which a childless orphan works for the tree itself."""
 HELP_FROM = 6
 """The round from which the source is asked to place everybody, if there are few."""
+
+
+def patience(turn: int) -> float:
+    """By how many times a round waits longer than the first."""
+    return min(1.0 + SLOWER * turn, SLOWEST)
 
 
 class Mending(Tending):
@@ -108,8 +117,7 @@ class Mending(Tending):
             self.suspect(tree)
         gathering = self._gathered.pop(tree, None)
         if gathering is None:
-            # In later rounds also those are waited for who are far, or this one on a slow line.
-            gathering = Gathering(station, LOOK_S if turn < 3 else 2 * LOOK_S)
+            gathering = Gathering(station, LOOK_S * patience(turn))
             gathering.ask_far(self.finder, 2 * station.settings.contacts + 2 * turn)
             gathering.ask(self._near(tree)[:4])
         asking = Asking(seat, tree, dead, turn, station.host.rng, station.reaching)
@@ -120,7 +128,7 @@ class Mending(Tending):
                 if not await gathering.more():
                     return False
                 continue
-            answer = await self._ask(tree, chosen)
+            answer = await self._ask(tree, chosen, patience(turn))
             if answer is None:
                 continue
             if answer.taking is m.Taking.TAKEN:
@@ -140,18 +148,18 @@ class Mending(Tending):
             changed = replace(place, stripe=tree, version=place.version + 1)
             self.station.take(self.seat, changed)
 
-    async def _ask(self, tree: int, chosen: Ask) -> m.Taken | None:
+    async def _ask(self, tree: int, chosen: Ask, patience: float) -> m.Taken | None:
         seat = self.seat
         if seat.participant.held is not None:
             await asyncio.sleep(0.05)
             return None
         seat.asking[tree] = chosen.name
         try:
-            return await self._asked(tree, chosen)
+            return await self._asked(tree, chosen, patience)
         finally:
             del seat.asking[tree]
 
-    async def _asked(self, tree: int, chosen: Ask) -> m.Taken | None:
+    async def _asked(self, tree: int, chosen: Ask, patience: float) -> m.Taken | None:
         seat, station, name = self.seat, self.station, chosen.name
         limb = seat.limbs[tree]
         known = station.book.of([chosen.dead])
@@ -170,7 +178,8 @@ class Mending(Tending):
             slots,
         )
         try:
-            taken = codec.read_taken(await station.ask_orphan(call, codec.pack_take_on(call)))
+            body = codec.pack_take_on(call)
+            taken = codec.read_taken(await station.ask_orphan(call, body, patience))
         except NoAnswerError:
             # It may have taken us and its answers were lost.  In other trees it may be our parent.
             trees = sum(1 << at for at, each in enumerate(seat.place.parents) if each == name)

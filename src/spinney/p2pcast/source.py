@@ -42,6 +42,8 @@ MOST_FALLEN = 1_000
 """Of whom heirs are remembered: a tenth of ten thousand, at once."""
 FILL_PATIENCE = 20.0
 """As for every node."""
+MOST_PATIENCE = 4.0
+"""Times `call_s` that peers have to answer before they are laid out, if some did not in less."""
 KEEP_S = 1.0
 """Between looks at few peers."""
 
@@ -151,6 +153,7 @@ class SourceNode:
         self._keep_timer = loop.call_later(KEEP_S, self._keep)
         self._keeping = False
         self._broken = 0
+        self._patience = 1.0
 
     def close(self) -> None:
         self._beat_timer.cancel()
@@ -216,8 +219,11 @@ class SourceNode:
 
     async def _check(self, name: Name) -> None:
         try:
-            if await self.station.look(name) is None and await self.station.look(name) is None:
-                self._forget(name)
+            wait_s = self.settings.call_s
+            for patience in (1.0, 1.0, MOST_PATIENCE):
+                if await self.station.look(name, wait_s * patience) is not None:
+                    return
+            self._forget(name)
         finally:
             del self._checking[name]
 
@@ -309,11 +315,16 @@ class SourceNode:
         station = self.station
         station.book.learn(self.addresses)
         names = dict.fromkeys([*self.peers.names, *waiting])
-        seen = await station.look_many(names, self.settings.call_s)
+        seen = await station.look_many(names, self.settings.call_s * self._patience)
         places = {each.sight.place.name: each.sight.place for each in seen}
         gone = [name for name in self.peers.names if name not in places]
         for name in gone:
             self.accused(name)
+        # A lay-out without those who are only slow would tear the forest down; the dead are
+        # forgotten soon.
+        self._patience = min(self._patience + 1.0, MOST_PATIENCE) if gone else 1.0
+        if gone:
+            return
         able = [name for name, place in places.items() if place.spare >= 0]
         if self.stripes <= len(able) < len(places):
             # A layout has no place for who carries less than f: it would take that from all.

@@ -141,7 +141,7 @@ class Station:
         )
         return values.get(b"b")
 
-    async def ask_orphan(self, call: m.TakeOn, body: bytes) -> object:
+    async def ask_orphan(self, call: m.TakeOn, body: bytes, patience: float = 1.0) -> object:
         """TAKEON, or SUBSTITUTE, of an orphan.  Raises as `ask`."""
         address = self.book.find(call.target)
         if address is None or self.avoids(call.target):
@@ -149,7 +149,7 @@ class Station:
         await self.reaching.open_way(call.target, address)
         method = b"p2pcast.takeon" if call.dead == NOBODY else b"p2pcast.substitute"
         # The dead one is probed meanwhile.
-        wait_s = self.settings.call_s + (0.3 if call.dead != NOBODY else 0.0)
+        wait_s = patience * self.settings.call_s + (0.3 if call.dead != NOBODY else 0.0)
         # There are others to ask, and this one may have fallen, too: it is not waited for longer.
         values = await answered(
             self.krpc,

@@ -178,6 +178,7 @@ class Broadcast:
         self.keys = keys
         self.stream = stream_of(keys.public)
         self.settings = settings or Settings()
+        self._registry_settings = registry
         self.registry = RegistryNode(host, registry, keys)
         self.source = SourceNode(
             host,
@@ -196,11 +197,7 @@ class Broadcast:
         self._datagrams = await self.host.open_datagrams(krpc, local)
         krpc.use(self._datagrams)
         address = reached_at or self._datagrams.local_address
-        await self.registry.share(krpc)
-        self.registry.carry(self.stream, self.keys.peer, address)
-        self.source.peers = self.source.addresses = Carried(
-            self.host, self.registry.desk.registry, self.stream
-        )
+        await self._carry(krpc, address)
         self.source.use(krpc, address)
         self.source.station.outside = self.registry.answer
         place = RegistryPlace(address, self.keys.public)
@@ -208,6 +205,24 @@ class Broadcast:
         shape = self.source.stripes, self.source.spare
         rules = int(self.settings.stripe_bytes_per_s), self.settings.least_slots or 0
         self.link = StreamLink(self.stream, (place,), None, *shape, *rules)
+
+    async def _carry(self, krpc: Krpc, address: Address) -> None:
+        await self.registry.share(krpc)
+        self.registry.carry(self.stream, self.keys.peer, address)
+        self.source.peers = self.source.addresses = Carried(
+            self.host, self.registry.desk.registry, self.stream
+        )
+
+    async def close_registry(self) -> None:
+        """It answers nothing any more; the forest goes on without it."""
+        self.source.station.outside = lambda query: None
+        await self.registry.close()
+
+    async def open_registry(self) -> None:
+        """Again: another one, that knows what the state folder holds."""
+        self.registry = RegistryNode(self.host, self._registry_settings, self.keys)
+        await self._carry(self.source.station.krpc, self.link.registries[0].address)
+        self.source.station.outside = self.registry.answer
 
     async def close(self) -> None:
         self.source.close()
