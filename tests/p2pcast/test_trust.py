@@ -89,6 +89,7 @@ class Stranger:
 async def stands(audience: Audience, count: int = 12) -> None:
     await audience.grow(count)
     await audience.whole(10.0)
+    await asyncio.sleep(3.0)  # the rules may hold for a moment between two changes
 
 
 def told(audience: Audience) -> dict[Name, Place]:
