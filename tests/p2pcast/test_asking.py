@@ -165,13 +165,3 @@ def test_who_carries_less_or_is_incomplete_is_no_root_and_takes_nobodys_slot() -
     slow = replace(ORPHAN, spare=-1)
     assert not any(each.inner for each in asks(slow, [owner(20)], 2, up=NOBODY))
     assert any(each.inner for each in asks(ORPHAN, [owner(20)], 2, up=NOBODY))
-
-
-def test_after_some_rounds_who_has_one_child_elsewhere_is_asked_to_move() -> None:
-    busy = replace(owner(30).sight.place, stripe=1, children=((), (91,)))
-    seen = [m.Seen(replace(owner(30).sight, place=busy), (9, 9))]
-    assert [each.name for each in asks(LEAF, seen, 2, up=NOBODY)] == []
-    assert [each.name for each in asks(LEAF, seen, 3, up=NOBODY)] == [30]
-    full = replace(busy, children=((), (91, 92)))
-    seen = [m.Seen(replace(owner(30).sight, place=full), (9, 9))]
-    assert asks(LEAF, seen, 3, up=NOBODY) == [], "two children would find no slot"

@@ -314,7 +314,7 @@ def test_an_orphan_that_hears_no_answer_does_not_leave_who_is_its_parent_elsewhe
         others = [at for at in range(4) if child.place.parents[at] != parent.name]
         other = next(at for at in others if at != child.place.stripe)
         asked = Ask(parent.name, NOBODY, False)
-        assert await child.mending._asked(other, asked) is None
+        assert await child.mending._asked(other, asked, 1.0) is None
         await asyncio.sleep(0.5)
         assert child.name in parent.place.children[tree]
 

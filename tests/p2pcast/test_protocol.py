@@ -286,12 +286,12 @@ def test_without_spare_slots_orphans_of_one_that_fell_wait_less_than_two_seconds
     async def story(crowd: Crowd) -> None:
         crowds.append(crowd)
         await crowd.plant(40)
-        watch = asyncio.get_running_loop().create_task(crowd.watch())
+        watching = asyncio.get_running_loop().create_task(watch(crowd))
         await asyncio.sleep(10.0)  # all have heard of some others
         crowd.fall(inner(crowd)[0])
         await asyncio.sleep(3.0)
         await crowd.whole(1.0)
-        watch.cancel()
+        watching.cancel()
 
     play(story, seed, spare=0)
     assert crowds[0].orphaned_s

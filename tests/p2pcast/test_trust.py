@@ -9,21 +9,19 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
+from tests.p2pcast.strangers import Stranger, stands
 from tests.p2pcast.viewers import PORT, Audience, play
 
-from spinney.errors import CallError, SpinneyError
-from spinney.net.host import Address
+from spinney.errors import CallError
 from spinney.p2pcast import codec
 from spinney.p2pcast import messages as m
 from spinney.p2pcast.asking import Asking
 from spinney.p2pcast.attaching import with_child, with_parent
 from spinney.p2pcast.book import Book
 from spinney.p2pcast.place import NOBODY, SOURCE, Name, Place, Sight, empty_place
-from spinney.p2pcast.reaching import DIALS_A_MINUTE, MOST_DIALLERS, Dials
 from spinney.p2pcast.seat import Seat
 from spinney.p2pcast.settings import Settings
 from spinney.p2pcast.transactions import Lock
-from spinney.p2pcast.trust.identity import KeySigner
 from spinney.p2pcast.trust.papers import LIES_S, NO_TICKETS_S
 from spinney.p2pcast.trust.rights import MOST_ORDERS, Orders, check_order
 from spinney.p2pcast.trust.signing import (
@@ -31,65 +29,13 @@ from spinney.p2pcast.trust.signing import (
     LATE,
     NOT_YOURS,
     REPLAYED,
-    TOO_OFTEN,
     UNSIGNED,
-    seal,
 )
 from spinney.p2pcast.viewer import Viewer
 from spinney.trust.keys import Keys
-from spinney.wire.krpc import Krpc
 from spinney.wire.krpc_messages import Arguments, Query
 
 SEEDS = (1, 2, *(pytest.param(seed, marks=pytest.mark.night) for seed in range(3, 9)))
-
-
-class Stranger:
-    """Somebody with a key of its own and no place, who says what it likes."""
-
-    def __init__(self, audience: Audience) -> None:
-        self.audience = audience
-        self.host = audience.world.host("stranger")
-        self.keys = Keys(b"\x07" * 32)
-        self.signer = KeySigner(self.keys, audience.link.stream)
-        self.tag = audience.link.stream[:8]
-        self.number = 0
-
-    async def say(self, calls: list[tuple[Name, bytes, Arguments]]) -> list[int]:
-        """The code of each answer: 0 for none or a good one."""
-        return await self.host.start(self._say(calls))  # type: ignore[no-any-return]
-
-    async def _say(self, calls: list[tuple[Name, bytes, Arguments]]) -> list[int]:
-        krpc = Krpc(self.host)
-        datagrams = await self.host.open_datagrams(krpc, (self.host.address, 0))
-        krpc.use(datagrams)
-        codes = []
-        for target, method, arguments in calls:
-            try:
-                await krpc.call(self.at(target), method, arguments, timeout_s=1.0)
-                codes.append(0)
-            except CallError as error:
-                codes.append(error.code)
-            except SpinneyError:
-                codes.append(0)
-        krpc.close()
-        datagrams.close()
-        return codes
-
-    def at(self, name: Name) -> Address:
-        host = self.audience.host if name == SOURCE else self.audience.hosts[name]
-        return host.address, PORT
-
-    def signed(self, method: bytes, body: bytes, **more: int) -> Arguments:
-        self.number += 1
-        number = int(self.host.wall_time() * 1_000) + self.number
-        extra: Arguments = {key.encode(): value for key, value in more.items()}
-        return {**seal(self.signer, self.tag, method, number, body), **extra}
-
-
-async def stands(audience: Audience, count: int = 12) -> None:
-    await audience.grow(count)
-    await audience.whole(10.0)
-    await asyncio.sleep(3.0)  # the rules may hold for a moment between two changes
 
 
 def told(audience: Audience) -> dict[Name, Place]:
@@ -439,67 +385,3 @@ def test_who_is_only_avoided_keeps_its_places_in_other_trees(seed: int) -> None:
         assert parent in audience.broadcast.source.peers, "who is not asked is not called dead"
 
     play(story, seed)
-
-
-# -- having somebody dialled ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", SEEDS[:2])
-def test_who_has_others_dialled_is_known_to_be_there_and_does_not_do_it_without_end(
-    seed: int,
-) -> None:
-    """`dial` makes the source and a third peer send something: not to where somebody else says."""
-
-    async def story(audience: Audience) -> None:
-        await stands(audience, 6)
-        stranger, names = Stranger(audience), sorted(audience.viewers)
-        victim, member = audience.viewers[names[0]].node, audience.viewers[names[1]]
-        heard: list[bytes] = []
-        asked_to_dial = victim.station.reaching.asked_to_dial
-        victim.station.reaching.asked_to_dial = (  # type: ignore[method-assign]
-            lambda body: heard.append(body) or asked_to_dial(body)  # type: ignore[func-returns-value, arg-type]
-        )
-        body = codec.pack_delete(m.Delete(stranger.signer.name, victim.name))
-        in_anothers = codec.pack_delete(m.Delete(member.node.name, victim.name))
-        wanted = codec.pack_joined(m.Joined(4, 1, 0, (5,), {5: ("20.9.9.9", 9)}))
-        dial, dialled = b"p2pcast.dial", b"p2pcast.dialled"
-        hello = codec.pack_delete(m.Delete(member.node.name, victim.name))
-        codes = await stranger.say(
-            [
-                (SOURCE, dial, {b"b": body, b"s": stranger.tag}),
-                (SOURCE, dial, stranger.signed(dial, body)),
-                (SOURCE, dial, stranger.signed(dial, in_anothers)),
-                (victim.name, dialled, {b"b": wanted, b"s": stranger.tag}),
-                (victim.name, dialled, stranger.signed(dialled, wanted)),
-                (victim.name, b"p2pcast.hello", {b"b": hello, b"s": stranger.tag}),
-                (victim.name, b"p2pcast.hello", stranger.signed(b"p2pcast.hello", hello)),
-                (SOURCE, b"p2pcast.delete", {b"b": hello, b"s": stranger.tag}),
-                (SOURCE, b"p2pcast.heirs", {b"b": hello, b"s": stranger.tag}),
-            ]
-        )
-        refused = [UNSIGNED, *[NOT_YOURS] * 2, *[UNSIGNED, NOT_YOURS] * 2, UNSIGNED, UNSIGNED]
-        assert codes == refused
-        assert not heard
-        good = codec.pack_delete(m.Delete(member.node.name, victim.name))
-        for _ in range(DIALS_A_MINUTE + 20):
-            member.node.station.tell(SOURCE, dial, good)
-        await asyncio.sleep(2.0)
-        assert 0 < len(heard) <= DIALS_A_MINUTE
-
-    play(story, seed)
-
-
-def test_dials_are_counted_by_address_in_bounded_memory() -> None:
-    dials = Dials()
-    for _ in range(DIALS_A_MINUTE):
-        dials.count("20.0.0.1", 5.0)
-    dials.count("20.0.0.2", 5.0)
-    with pytest.raises(CallError) as error:
-        dials.count("20.0.0.1", 6.0)
-    assert error.value.code == TOO_OFTEN
-    dials.count("20.0.0.1", 65.0)
-    for at in range(MOST_DIALLERS - 1):
-        dials.count(f"a{at}", 66.0)
-    with pytest.raises(CallError):
-        dials.count("one more", 67.0)
-    dials.count("20.0.0.1", 67.0)
