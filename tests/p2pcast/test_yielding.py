@@ -239,13 +239,14 @@ def test_where_everybody_is_slow_an_orphan_waits_longer_each_round() -> None:
 
 
 def test_few_that_are_slow_are_not_torn_down_by_a_layout_without_them() -> None:
-    world = World(1, link=SLOW)
+    world = World(1, link=Link(latency=Constant(0.55)))
     crowd = Crowd(world, Random(1), stripes=4, spare=1, settings=settings_of(2.0))
 
     async def story() -> None:
         await crowd.open()
         await crowd.put(forest(DOZEN))
         for _ in range(20):
+            crowd.source.place_special()
             await asyncio.sleep(1.0)
             lost = [name for name in crowd.live if set(crowd.nodes[name].place.parents) == {NOBODY}]
             assert not lost
