@@ -185,15 +185,14 @@ def report(rows: list[Row]) -> str:
         cells.setdefault(row["cell"], {}).setdefault(row["side"], []).append(row)
     lines = []
     versions = sorted({row["version"] for row in rows if row.get("version")})
-    runs = sorted({len(of_side) for sides in cells.values() for of_side in sides.values()})
-    often = " or ".join(map(str, runs))
     lines.append(
-        f"{'; '.join(versions)}.  Medians of {often} runs a cell."
+        f"{'; '.join(versions)}.  Medians, with the least and the most of several runs."
         f"  * = the cores were above {BUSY_SHARE:.0%} busy."
     )
     for sides in cells.values():
-        first = next(iter(sides.values()))[0]
-        lines += ["", _title(first), HEAD]
+        first = next(iter(sides.values()))
+        often = "one run" if len(first) == 1 else f"{len(first)} runs in turns"
+        lines += ["", f"{_title(first[0])}; {often}", HEAD]
         lines += [_line(side, of_side) for side, of_side in sides.items()]
         lines += _verdict(sides)
     return "\n".join(lines)
